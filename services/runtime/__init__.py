@@ -1,0 +1,1 @@
+"""The edge all services share: environment, clock, tokens, HTTP conventions, metrics and logs."""

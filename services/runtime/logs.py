@@ -1,0 +1,57 @@
+"""Structured logs: one JSON object a line on standard error, without patient data.
+
+What could carry a patient's values is kept out at the root: request lines are not logged (paths hold
+patient ids) and an exception is logged as its type and where it happened, never with its message, since
+parsers and databases quote the value they stumbled over.
+"""
+
+import logging
+import sys
+import traceback
+from types import TracebackType
+from typing import TypeAlias
+
+from pythonjsonlogger.json import JsonFormatter
+
+ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+# Libraries whose INFO is chatter, or whose WARNING is part of ordinary life (a rebalance, a broker restart).
+QUIET = {
+    "aiokafka": logging.ERROR,
+    "kafka": logging.ERROR,
+    "faust": logging.WARNING,
+    "mode": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "httpx": logging.WARNING,
+    "uvicorn": logging.WARNING,
+    "uvicorn.access": logging.CRITICAL,
+}
+
+
+class _Formatter(JsonFormatter):
+    def formatException(self, ei: ExcInfo) -> str:
+        kind, _, trace = ei
+        if kind is None:
+            return ""
+        frames = traceback.extract_tb(trace)
+        where = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+        return f"{kind.__module__}.{kind.__qualname__} at {where}"
+
+
+def configure_logs(service: str, level: str = "INFO") -> None:
+    """Send every logger of this process to standard error as JSON lines, labelled with the service."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _Formatter(
+            "{levelname}{name}{message}",
+            style="{",
+            rename_fields={"levelname": "level", "name": "logger"},
+            timestamp="at",
+            static_fields={"service": service},
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name, quiet in QUIET.items():
+        logging.getLogger(name).setLevel(max(quiet, logging.getLevelName(level)))
