@@ -20,7 +20,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-disable_created_metrics()  # a second series beside every counter, which nothing here reads
+# A second series beside every counter, which nothing here reads.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
