@@ -1,0 +1,45 @@
+"""The oracle: every derived table computed slowly and plainly from a list of event dicts.
+
+Written from the contract and the clinical rules alone, without SQL and without the services' code, so
+that both being equal says something. Numbers are fractions and decimals throughout (R0.1); rates and
+their limits are floats, to be compared with a tolerance. Rows are dicts; their order means nothing.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from twin.alerts import alert_rows
+from twin.endpoints import WEEK_12, Timepoint, outcome_rows
+from twin.incidence import adverse_event_rows, incidence_rows
+from twin.patients import patient_row
+from twin.rates import cohort_rows
+from twin.records import Event, histories
+
+Row = dict[str, Any]
+
+__all__ = ["Row", "outcomes", "safety"]
+
+
+def outcomes(
+    events: Sequence[Event], today: date, timepoints: Sequence[Timepoint] = (WEEK_12,)
+) -> dict[str, list[Row]]:
+    """The tables `patients`, `patient_outcomes` and `cohort_rates` as of `today`."""
+    people = [history for history in histories(events, today) if history.records]
+    patients = [(history, patient_row(history)) for history in people]
+    rows = [row for history, patient in patients for row in outcome_rows(history, patient, today, timepoints)]
+    return {
+        "patients": [patient for _, patient in patients],
+        "patient_outcomes": rows,
+        "cohort_rates": cohort_rows(rows),
+    }
+
+
+def safety(events: Sequence[Event], today: date) -> dict[str, list[Row]]:
+    """The tables `adverse_events`, `alerts` and `incidence` as of `today`."""
+    people = histories(events, today)
+    return {
+        "adverse_events": [row for history in people for row in adverse_event_rows(history)],
+        "alerts": [row for history in people for row in alert_rows(history)],
+        "incidence": incidence_rows(people, today),
+    }
