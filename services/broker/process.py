@@ -1,0 +1,186 @@
+"""What every broker that runs as a child process shares: starting, waiting until it answers, stopping."""
+
+import contextlib
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from services.broker.problems import BrokerProblem
+
+HOST = "127.0.0.1"
+_LEASH = Path(__file__).with_name("leash.py")
+# Below the range the kernel takes for outgoing connections: a client that retries the port of a stopped
+# broker could otherwise be given that very port and connect to itself.
+_PORTS = range(20_000, 30_000)
+_POLL_S = 0.05
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of the loopback address."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    for _ in range(200):
+        if is_free(port := secrets.choice(_PORTS)):
+            return port
+    raise BrokerProblem(f"no free port found between {_PORTS.start} and {_PORTS.stop}: stop what holds them")
+
+
+def answers(bootstrap_servers: str) -> bool:
+    """Whether a broker there tells a client about itself and is ready to lead partitions."""
+    host, _, port = bootstrap_servers.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=2_000)
+    except (OSError, KafkaError):
+        return False
+    try:
+        brokers = admin.describe_cluster()["brokers"]
+        return any(not broker.get("is_fenced", False) for broker in brokers)
+    except KafkaError:
+        return False
+    finally:
+        admin.close()
+
+
+class ChildBroker(ABC):
+    """A broker on the loopback address that lives as a child of this process and never outlives it.
+
+    ``start`` and ``stop`` may be called again and again; the port stays the same over restarts. What the
+    broker writes goes to ``log`` in ``data_dir``; the log of the run before stays beside it.
+    """
+
+    name: ClassVar[str]
+    keeps_data: ClassVar[bool]
+    start_within_s: ClassVar[float]
+    stop_within_s: ClassVar[float]
+
+    def __init__(self, data_dir: Path, port: int | None = None) -> None:
+        self.data_dir = data_dir.absolute()
+        self.port = port if port is not None else free_port()
+        self.log = self.data_dir / f"{self.name}-broker.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def _prepare(self) -> list[str]:
+        """Lay out what it needs in ``data_dir``; the command that runs it, its first part a full path."""
+
+    def _environment(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where clients find it, as ``host:port``."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the broker itself, None while it does not run."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def start(self) -> None:
+        """Start it and return once it answers a client; does nothing where it runs already.
+
+        Raises BrokerUnavailable where the machine lacks something, BrokerProblem where it does not come up.
+        """
+        if self.pid is not None:
+            return
+        if threading.current_thread() is not threading.main_thread():
+            # Linux ties a child to the thread that made it: the broker would die with this one.
+            raise BrokerProblem("a broker must be started from the main thread")
+        if not is_free(self.port):
+            raise BrokerProblem(
+                f"port {self.port} of {HOST} is taken: choose another one or stop what holds it"
+            )
+        self._make_data_dir()
+        command = self._prepare()
+        self._process = self._spawn(command)
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End it, politely first, and return when no process is left; does nothing where none runs."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(self.stop_within_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _make_data_dir(self) -> None:
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BrokerProblem(
+                f"the broker's folder {self.data_dir} cannot be made ({error.strerror}): name another"
+            ) from error
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        with contextlib.suppress(FileNotFoundError):
+            self.log.replace(self.log.with_suffix(".log.1"))
+        with self.log.open("wb") as log:
+            return subprocess.Popen(  # noqa: S603
+                [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self._environment()},
+                cwd=self.data_dir,
+                start_new_session=True,  # Ctrl-C reaches us alone: the broker goes last
+            )
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + self.start_within_s
+        while not answers(self.bootstrap_servers):
+            if self.pid is None:
+                raise BrokerProblem(
+                    f"the {self.name} broker ended at once{self._last_error()}; see {self.log}"
+                )
+            if time.monotonic() > deadline:
+                raise BrokerProblem(
+                    f"the {self.name} broker did not answer within {self.start_within_s:g} s; see {self.log}"
+                )
+            time.sleep(_POLL_S)
+        if self.pid is None:
+            raise BrokerProblem(f"something else answers on port {self.port}: choose another one")
+
+    def _last_error(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        errors = [line for line in lines if "ERROR" in line or "rror:" in line or "FATAL" in line]
+        return f" ({errors[-1].strip()[:300]})" if errors else ""
