@@ -1,0 +1,123 @@
+"""One laboratory result, as received; its one reading in canonical units is `canonical_result`."""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field, WithJsonSchema
+
+from schemas.analytes import (
+    CODE_TO_ANALYTE,
+    RESULT_TEXT,
+    Conversion,
+    LabResult,
+    NotConvertible,
+    conversion,
+    convert,
+    read_result_text,
+)
+from schemas.event import Event, EventType
+from schemas.fields import ClockTime, Day, VisitKind
+from schemas.refusals import Problem, Refusal
+
+_ResultText = Annotated[
+    str, Field(max_length=32), WithJsonSchema({"type": "string", "maxLength": 32, "pattern": RESULT_TEXT})
+]
+_AnalyteCode = Annotated[
+    str, Field(max_length=32), WithJsonSchema({"type": "string", "enum": list(CODE_TO_ANALYTE)})
+]
+
+
+class Lab(Event):
+    """One result of one analyte. Value, unit and reference limits stay as received."""
+
+    required = ("collected_on", "analyte", "value", "unit")
+    dates = ("collected_on",)
+
+    event_type: Literal[EventType.LAB]
+    collected_on: Day | None = None
+    """Day of sampling."""
+    collected_at: ClockTime | None = None
+    """Local time of sampling."""
+    analyte: _AnalyteCode | None = None
+    """Short name or LOINC code of the closed list (R3.5)."""
+    value: Annotated[float | _ResultText, Field(union_mode="left_to_right")] | None = None
+    """The number in `unit`, or a censored result as text, such as `<5` (R3.4)."""
+    comparator: Literal["<", "<=", ">", ">="] | None = None
+    """Where `value` is the bound of a censored result."""
+    unit: Annotated[str, Field(max_length=32)] | None = None
+    """UCUM, or a spelling that laboratories use; it must convert to the analyte's canonical unit."""
+    ref_low: float | None = None
+    """The laboratory's lower reference limit, in `unit`."""
+    ref_high: float | None = None
+    """The laboratory's upper reference limit, in `unit`."""
+    visit_kind: VisitKind = "scheduled"
+    """Decides between samples of one day (R4.2)."""
+
+    def _problems(self) -> Iterable[Problem]:
+        if self.analyte is None or self.unit is None:
+            return
+        try:
+            way = conversion(self.analyte, self.unit)
+        except NotConvertible as problem:
+            yield (problem.field,), problem.code, problem.reason
+            return
+        if self.value is not None:
+            yield from self._value_problems(way)
+        if self.ref_low is not None or self.ref_high is not None:
+            yield from self._limit_problems(way)
+
+    def _value_problems(self, way: Conversion) -> Iterable[Problem]:
+        number = self.value
+        if isinstance(number, str):
+            result = read_result_text(number)
+            if result is None:
+                yield ("value",), "type", "must be a number, or text with a comparator such as <5"
+                return
+            comparator, number = result
+            if self.comparator not in (None, comparator):
+                yield ("comparator",), "inconsistent", "differs from the one in value"
+        low, high = way.analyte.low, way.analyte.high
+        if number is not None and not low <= convert(number, way.factor) <= high:
+            yield (
+                ("value",),
+                "implausible",
+                f"must be from {low} to {high} {way.analyte.unit}: check the unit",
+            )
+
+    def _limit_problems(self, way: Conversion) -> Iterable[Problem]:
+        for name, limit in (("ref_low", self.ref_low), ("ref_high", self.ref_high)):
+            if limit is not None and not 0 <= convert(limit, way.factor) <= way.analyte.high:
+                yield (name,), "implausible", "must be a limit in the unit of the value"
+        if self.ref_low is not None and self.ref_high is not None and self.ref_low > self.ref_high:
+            yield ("ref_low",), "inconsistent", "is above ref_high"
+
+    def warnings(self) -> tuple[Refusal, ...]:
+        if self.analyte is None or self.unit is None or conversion(self.analyte, self.unit).matches_code:
+            return ()
+        return (
+            Refusal("unit", "unit_mismatch", "is not the unit of this LOINC code; converted by the unit"),
+        )
+
+
+def canonical_result(lab: Lab) -> LabResult:
+    """The result in canonical units (R3.5): text resolved to comparator and number, limits converted with it.
+
+    Raises ValueError for a retraction that carries no result.
+    """
+    if lab.analyte is None or lab.unit is None or lab.value is None:
+        raise ValueError("a retraction without analyte, value and unit has no result")
+    analyte, factor, _ = conversion(lab.analyte, lab.unit)
+    value, comparator = lab.value, lab.comparator
+    if isinstance(value, str):
+        result = read_result_text(value)
+        if result is None:
+            raise ValueError("the value is neither a number nor a censored result")
+        comparator, value = result[0], result[1]  # type: ignore[assignment]
+    return LabResult(
+        analyte.name,
+        convert(value, factor),
+        comparator,
+        analyte.unit,
+        None if lab.ref_low is None else convert(lab.ref_low, factor),
+        None if lab.ref_high is None else convert(lab.ref_high, factor),
+    )
