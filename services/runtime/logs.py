@@ -28,13 +28,19 @@ QUIET = {
 }
 
 
+FRAMES = 12
+"""Innermost stack frames that are logged."""
+
+
 class _Formatter(JsonFormatter):
     def formatException(self, ei: ExcInfo) -> str:
         kind, _, trace = ei
         if kind is None:
             return ""
         frames = traceback.extract_tb(trace)
-        where = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+        where = " < ".join(
+            f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames[-FRAMES:])
+        )
         return f"{kind.__module__}.{kind.__qualname__} at {where}"
 
 

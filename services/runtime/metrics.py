@@ -79,7 +79,10 @@ class Metrics:
             "ingest_refusals_total", "Reasons for which events were refused.", "event_type", "code"
         )
         self.kafka_produce_duration_seconds = histogram(
-            "kafka_produce_duration_seconds", "From handing a record over to its acks=all.", FAST, "topic"
+            "kafka_produce_duration_seconds",
+            "A request's records of one topic, from handing over to acks=all of the last.",
+            FAST,
+            "topic",
         )
         self.kafka_produce_errors_total = counter(
             "kafka_produce_errors_total", "Records that Kafka did not acknowledge.", "topic"

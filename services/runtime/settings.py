@@ -70,8 +70,8 @@ class Settings(BaseSettings):
 
     ingest_rate: str = "60000/minute"
     """Requests a token may send, as `<number>/<second|minute|hour>`."""
-    ingest_window: Positive = 20_000
-    """Most records waiting for Kafka at once; beyond it callers wait, then get 503."""
+    ingest_window_mib: Positive = 16
+    """MiB of requests being worked on at once; beyond it callers wait, then get 503."""
     ingest_ack_seconds: Annotated[float, Field(gt=0)] = 10.0
     """How long Kafka may take to acknowledge a record before ingest answers 503."""
 

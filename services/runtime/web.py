@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -169,6 +170,8 @@ class _Requests:
 
         try:
             await self.app(scope, receive, watch)
+        except ClientDisconnect:
+            return
         except Exception:
             log.exception("request failed")
             if status:  # the answer has begun: all that is left is to break it off

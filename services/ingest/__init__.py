@@ -1,0 +1,1 @@
+"""Sites' events into Kafka: checked, answered one by one, acknowledged only once Kafka has them safely."""

@@ -1,0 +1,45 @@
+"""The ingest service: its parts put together, and run until stopped."""
+
+import asyncio
+from functools import partial
+
+from services.broker import BrokerProblem
+from services.broker.topics import ensure_topics
+from services.ingest.api import create_ingest_api
+from services.ingest.publisher import KafkaPublisher
+from services.runtime.errors import OperatorError
+from services.runtime.metrics import Metrics
+from services.runtime.serve import serve
+from services.runtime.settings import Settings
+from services.runtime.tokens import TokenStore
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set. A broker that is away is waited for, and events get 503 meanwhile.
+
+    Raises OperatorError where the port is taken, the tokens file cannot be read, or a topic exists with
+    settings that are not the contract's.
+    """
+    metrics, tokens = Metrics("ingest"), TokenStore(settings.tokens_path)
+    publisher = KafkaPublisher(settings, metrics, partial(_make_topics, settings))
+    app = create_ingest_api(settings, metrics, tokens, publisher)
+    publishing = asyncio.create_task(publisher.run())
+    publishing.add_done_callback(lambda _: stop.set())
+    try:
+        await serve(app, settings.host, settings.ingest_port, stop)
+        if publishing.done():
+            publishing.result()
+    except BrokerProblem as problem:
+        raise OperatorError(str(problem)) from None
+    finally:
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+
+
+def _make_topics(settings: Settings) -> None:
+    ensure_topics(
+        {**settings.kafka_python_options(), "bootstrap_timeout_ms": 2_000},
+        partitions=settings.partitions,
+        replication=settings.replication_factor,
+        dead_letter_days=settings.dead_letter_days,
+    )
