@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from schemas.event import EventType
+
 DEAD_LETTERS: Final = "registry.dead-letters.v1"
 OUTCOMES: Final = "registry.outcomes.v1"
 ALERTS: Final = "registry.alerts.v1"
@@ -28,7 +30,7 @@ class Topic:
     configs: Mapping[str, str]
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
-    event_type: str | None = None
+    event_type: EventType | None = None
 
 
 def _read(path: Path) -> dict[str, Topic]:
@@ -37,6 +39,7 @@ def _read(path: Path) -> dict[str, Topic]:
 
 
 def _topic(name: str, entry: Mapping[str, Any], document: Mapping[str, Any]) -> Topic:
+    event_type = entry.get("event_type")
     return Topic(
         name=name,
         meaning=entry["meaning"],
@@ -45,9 +48,9 @@ def _topic(name: str, entry: Mapping[str, Any], document: Mapping[str, Any]) -> 
         configs=MappingProxyType(document["retention"][entry["retention"]]),
         producers=tuple(entry["producers"]),
         consumers=tuple(entry["consumers"]),
-        event_type=entry.get("event_type"),
+        event_type=EventType(event_type) if event_type else None,
     )
 
 
 TOPICS: Final[dict[str, Topic]] = _read(Path(__file__).with_name("topics.toml"))
-EVENT_TOPICS: Final[dict[str, str]] = {t.event_type: t.name for t in TOPICS.values() if t.event_type}
+EVENT_TOPICS: Final[dict[EventType, str]] = {t.event_type: t.name for t in TOPICS.values() if t.event_type}

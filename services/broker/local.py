@@ -120,7 +120,9 @@ class LocalKafka(ChildBroker):
         )
         if done.returncode != 0:
             self.log.write_bytes(done.stdout)
-            raise BrokerProblem(f"Kafka's folder {self._logs} could not be formatted; see {self.log}")
+            raise BrokerProblem(
+                f"Kafka's folder {self._logs} could not be formatted{self._last_error()}; see {self.log}"
+            )
 
 
 def find_java() -> Path:

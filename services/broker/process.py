@@ -25,6 +25,7 @@ _LEASH = Path(__file__).with_name("leash.py")
 # broker could otherwise be given that very port and connect to itself.
 _PORTS = range(20_000, 30_000)
 _POLL_S = 0.05
+_MARKS_OF_AN_ERROR = ("ERROR", "FATAL", "rror:", "xception:")
 
 
 def is_free(port: int) -> bool:
@@ -182,5 +183,5 @@ class ChildBroker(ABC):
 
     def _last_error(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        errors = [line for line in lines if "ERROR" in line or "rror:" in line or "FATAL" in line]
+        errors = [line for line in lines if any(mark in line for mark in _MARKS_OF_AN_ERROR)]
         return f" ({errors[-1].strip()[:300]})" if errors else ""

@@ -24,13 +24,14 @@ _END_OFFSETS_WITHIN_S = 15
 
 
 def ensure_topics(
-    client: Client, *, partitions: int | None = None, replication: int = 1, dead_letter_days: int = 90
+    client: Client, *, partitions: int | None = None, replication: int = -1, dead_letter_days: int = 90
 ) -> tuple[str, ...]:
     """Make the topics that are missing and check all of them against the contract; the names of those made.
 
-    ``partitions`` replaces the number of ``topics.toml`` for every topic. Idempotent, and safe when several
-    services do it at once. Nothing is changed on a topic that exists: where its partitions or clean-up
-    settings differ, or its replicas are fewer, TopicProblem names topic, setting, wanted and found value.
+    ``partitions`` replaces the number of ``topics.toml`` for every topic; ``replication`` -1 leaves the
+    number of copies to the broker. Idempotent, and safe when several services do it at once. Nothing is
+    changed on a topic that exists: where its partitions or clean-up settings differ, or its copies are
+    fewer, TopicProblem names topic, setting, wanted and found value.
     """
     wanted = {
         name: {
@@ -179,8 +180,9 @@ def _telling(client: Client) -> Iterator[None]:
     try:
         yield
     except KafkaError as error:
-        servers = client.get("bootstrap_servers")
+        servers = client["bootstrap_servers"]
+        where = servers if isinstance(servers, str) else ",".join(servers)
         raise BrokerProblem(
-            f"Kafka at {servers} does not do what is asked ({type(error).__name__}): "
+            f"Kafka at {where} does not do what is asked ({type(error).__name__}): "
             "check KAFKA_BOOTSTRAP_SERVERS, the security settings and that the brokers are up"
         ) from error
