@@ -21,7 +21,7 @@ Seriousness = Literal[
 
 
 class AdverseEvent(Event):
-    """One adverse event. What the site does not know is `unknown`; an unknown relation counts as suspected."""
+    """One adverse event. What is not known is `unknown`; an unknown relation counts as suspected."""
 
     required = ("term", "onset_on", "grade", "serious")
     dates = ("onset_on", "resolved_on", "aware_on")

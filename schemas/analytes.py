@@ -17,7 +17,7 @@ class Analyte:
     """One row of R3.5.
 
     `unit` is canonical; `factors` leads each accepted UCUM unit to it by multiplication. `codes` gives for
-    each LOINC code the units it is for (empty: any accepted one). `low` and `high` are R3.6's limits in `unit`.
+    each LOINC code the units it is for (empty: any accepted one). `low` and `high` are R3.6's in `unit`.
     """
 
     name: str
@@ -66,7 +66,7 @@ _HAEMATOCRIT = Analyte(
     70,
 )
 
-# R3.6 has no limits for albumin, ALP, GGT and the lipids: theirs are wide, and within a store's DECIMAL(18,9).
+# R3.6 has none for albumin, ALP, GGT and the lipids: theirs are wide, and within a store's DECIMAL(18,9).
 ANALYTES: Final[Mapping[str, Analyte]] = {
     row.name: row
     for row in (
@@ -205,6 +205,19 @@ class Conversion(NamedTuple):
     analyte: Analyte
     factor: float
     matches_code: bool
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` is plausible once converted (R3.6), limits included."""
+        return _within(self.analyte.low, value, self.factor, self.analyte.high)
+
+    def holds_limit(self, limit: float | None) -> bool:
+        """Whether `limit` can be a reference limit of results in this unit."""
+        return limit is None or _within(0, limit, self.factor, self.analyte.high)
+
+
+def _within(low: float, value: float, factor: float, high: float) -> bool:
+    # Rounding costs more than all the rest, and matters only to what a binary artefact put just outside.
+    return low <= value * factor <= high or low <= convert(value, factor) <= high
 
 
 class NotConvertible(ValueError):

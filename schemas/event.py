@@ -61,24 +61,24 @@ class Event(Part):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        problems = [*self._common_problems(), *self._problems()]
-        if problems:
-            raise_problems(type(self).__name__, problems)
-        return self
-
-    def _common_problems(self) -> Iterable[Problem]:
+        # Runs for every event: plain loops over the instance's dictionary, nothing built before it is needed.
         values = self.__dict__
-        if reason := suspicion(self.patient_id):
-            yield ("patient_id",), "identifier_suspected", reason
-        if not self.retracted:
+        problems: list[Problem] = []
+        if reason := suspicion(values["patient_id"]):
+            problems.append((("patient_id",), "identifier_suspected", reason))
+        if not values["retracted"]:
             for name in self.required:
                 if values[name] is None:
-                    yield (name,), "missing", "is required unless the record is retracted"
-        recorded_on = self.recorded_at.date()
+                    problems.append(((name,), "missing", "is required unless the record is retracted"))
+        recorded_on = values["recorded_at"].date()
         for name in self.dates:
             day: date | None = values[name]
             if day is not None and day > recorded_on and (day - recorded_on).days > 1:
-                yield (name,), "date_future", "is more than one day after recorded_at"
+                problems.append(((name,), "date_future", "is more than one day after recorded_at"))
+        problems.extend(self._problems())
+        if problems:
+            raise_problems(type(self).__name__, problems)
+        return self
 
     def _problems(self) -> Iterable[Problem]:
         """What contradicts itself in this event; every date and required field may be None."""

@@ -1,6 +1,6 @@
 """One laboratory result, as received; its one reading in canonical units is `canonical_result`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, WithJsonSchema
@@ -54,42 +54,18 @@ class Lab(Event):
     """Decides between samples of one day (R4.2)."""
 
     def _problems(self) -> Iterable[Problem]:
-        if self.analyte is None or self.unit is None:
-            return
+        values = self.__dict__
+        analyte, unit, value = values["analyte"], values["unit"], values["value"]
+        if analyte is None or unit is None:
+            return ()
         try:
-            way = conversion(self.analyte, self.unit)
+            way = conversion(analyte, unit)
         except NotConvertible as problem:
-            yield (problem.field,), problem.code, problem.reason
-            return
-        if self.value is not None:
-            yield from self._value_problems(way)
-        if self.ref_low is not None or self.ref_high is not None:
-            yield from self._limit_problems(way)
-
-    def _value_problems(self, way: Conversion) -> Iterable[Problem]:
-        number = self.value
-        if isinstance(number, str):
-            result = read_result_text(number)
-            if result is None:
-                yield ("value",), "type", "must be a number, or text with a comparator such as <5"
-                return
-            comparator, number = result
-            if self.comparator not in (None, comparator):
-                yield ("comparator",), "inconsistent", "differs from the one in value"
-        low, high = way.analyte.low, way.analyte.high
-        if number is not None and not low <= convert(number, way.factor) <= high:
-            yield (
-                ("value",),
-                "implausible",
-                f"must be from {low} to {high} {way.analyte.unit}: check the unit",
-            )
-
-    def _limit_problems(self, way: Conversion) -> Iterable[Problem]:
-        for name, limit in (("ref_low", self.ref_low), ("ref_high", self.ref_high)):
-            if limit is not None and not 0 <= convert(limit, way.factor) <= way.analyte.high:
-                yield (name,), "implausible", "must be a limit in the unit of the value"
-        if self.ref_low is not None and self.ref_high is not None and self.ref_low > self.ref_high:
-            yield ("ref_low",), "inconsistent", "is above ref_high"
+            return (((problem.field,), problem.code, problem.reason),)
+        low, high = values["ref_low"], values["ref_high"]
+        if type(value) is float and way.holds(value) and low is None and way.holds_limit(high):
+            return ()  # most results: not even a generator
+        return [*_value_problems(value, values["comparator"], way), *_limit_problems(low, high, way)]
 
     def warnings(self) -> tuple[Refusal, ...]:
         if self.analyte is None or self.unit is None or conversion(self.analyte, self.unit).matches_code:
@@ -97,6 +73,28 @@ class Lab(Event):
         return (
             Refusal("unit", "unit_mismatch", "is not the unit of this LOINC code; converted by the unit"),
         )
+
+
+def _value_problems(value: float | str | None, comparator: str | None, way: Conversion) -> Iterator[Problem]:
+    if isinstance(value, str):
+        result = read_result_text(value)
+        if result is None:
+            yield ("value",), "type", "must be a number, or text with a comparator such as <5"
+            return
+        stated, value = result
+        if comparator not in (None, stated):
+            yield ("comparator",), "inconsistent", "differs from the one in value"
+    if value is not None and not way.holds(value):
+        row = way.analyte
+        yield ("value",), "implausible", f"must be from {row.low} to {row.high} {row.unit}: check the unit"
+
+
+def _limit_problems(low: float | None, high: float | None, way: Conversion) -> Iterator[Problem]:
+    for name, limit in (("ref_low", low), ("ref_high", high)):
+        if not way.holds_limit(limit):
+            yield (name,), "implausible", "must be a limit in the unit of the value"
+    if low is not None and high is not None and low > high:
+        yield ("ref_low",), "inconsistent", "is above ref_high"
 
 
 def canonical_result(lab: Lab) -> LabResult:

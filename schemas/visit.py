@@ -1,6 +1,6 @@
 """What was seen at a visit: activity scores and their components, endoscopy, steroids, weight."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Annotated, Any, Literal
 
@@ -121,6 +121,7 @@ _CLINICAL = (
     "weight_kg",
 )
 _clinical_values = itemgetter(*_CLINICAL)
+_NOTHING = (None,) * len(_CLINICAL)
 
 
 class Visit(Event):
@@ -157,14 +158,15 @@ class Visit(Event):
     weight_kg: BodyWeight | None = None
     """Weight in kg (R1.10)."""
 
-    def _problems(self) -> Iterable[Problem]:
-        if not self.retracted and all(value is None for value in _clinical_values(self.__dict__)):
+    def _problems(self) -> Iterator[Problem]:
+        values = self.__dict__
+        if _clinical_values(values) == _NOTHING and not self.retracted:
             yield (), "missing", "needs at least one clinical field"
-        if self.ses_cd_segments is not None:
-            narrowings = [segment.narrowing for segment in self.ses_cd_segments.explored()]
-            if narrowings.count(3) > 1:
-                yield ("ses_cd_segments",), "implausible", "must have narrowing 3 at most once (R2.6)"
-        if self.pro2 is not None and self.pro2.stool_frequency is None and self.pro2.abdominal_pain is None:
+        segments: SesCdSegments | None = values["ses_cd_segments"]
+        if segments is not None and [s.narrowing for s in segments.explored()].count(3) > 1:
+            yield ("ses_cd_segments",), "implausible", "must have narrowing 3 at most once (R2.6)"
+        pro2: Pro2 | None = values["pro2"]
+        if pro2 is not None and pro2.stool_frequency is None and pro2.abdominal_pain is None:
             yield ("pro2",), "missing", "needs stool_frequency or abdominal_pain"
 
     def warnings(self) -> tuple[Refusal, ...]:
