@@ -1,7 +1,8 @@
 """Small, nasty sets of events for Hypothesis: what a registry sends on its worst days, all of it valid.
 
-Dates cluster at the edges of windows and around the doses, record ids come from a small pool, so that
-versions, conflicts and corrections arise by themselves, and the order means nothing.
+Most patients have what an endpoint needs, a record before treatment and one about week 12, so that something
+is decided; around them come corrections, conflicts, retractions and rivals for the same windows. Dates
+cluster at the edges of windows and around the doses. The order means nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,19 +13,20 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from twin import builders
-from twin.builders import RECORDED_AT, on, segment
+from twin.builders import FIRST_DOSE_ON, RECORDED_AT, on, segment
 from twin.records import Event
 
 SITES = ("site-a", "site-B")
-EVENT_IDS = ("1", "10", "2", "a", "B", "é")
+OTHER_IDS = ("1", "10", "2", "B", "é")
 RECORDED = (RECORDED_AT, "2026-01-01T13:00:00+01:00", "2026-01-01T11:59:59Z", "2026-02-01T00:00:00.5+00:00")
 TIMES = (None, "00:00:00", "08:59:59", "09:00:00", "09:00:01")
 
-BASELINE_DAYS = (-91, -90, -89, -30, -29, -28, -27, -1, 0, 0, 0, 1)
-WEEK_12_DAYS = (55, 56, 57, 69, 70, 71, 80, 83, 84, 85, 88, 97, 98, 99, 125, 126, 127)
-DOSE_DAYS = (-1, 0, 1, 40, 69, 70, 84, 85, 98, 99)
-ONSET_DAYS = (-1, 0, 1, 39, 40, 41, 69, 70, 71, 84, 98, 99, 100, 114, 115, 127, 129)
-TODAYS = (0, 1, 55, 56, 69, 70, 84, 97, 98, 99, 125, 126, 127, 200, 400)
+# Offsets from day 0. The first of each is what Hypothesis shrinks to.
+BASELINE_DAYS = (-1, -27, -28, -29, -89, -90, -91, 0, 0, 0, 1)
+WEEK_12_DAYS = (84, 80, 83, 85, 88, 70, 71, 97, 98, 69, 99, 55, 56, 57, 125, 126, 127)
+DOSE_DAYS = (40, -1, 0, 1, 69, 70, 84, 85, 98, 99)
+ONSET_DAYS = (40, -1, 0, 1, 39, 41, 69, 70, 71, 84, 98, 99, 100, 114, 115, 127, 129)
+TODAYS = (400, 400, 200, 127, 126, 125, 99, 98, 98, 97, 84, 70, 69, 56, 55, 1, 0)
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,21 @@ class Case:
     today: date
 
 
-def _maybe(values: SearchStrategy[Any]) -> SearchStrategy[Any]:
-    return st.none() | values
+@dataclass(frozen=True)
+class Person:
+    """Whose record it is, and where the patient is seen."""
+
+    patient_id: str
+    home: str
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What is measured: how an event of it is built, and what it says before and after treatment."""
+
+    build: Callable[..., Event]
+    before: SearchStrategy[dict[str, Any]]
+    after: SearchStrategy[dict[str, Any]]
 
 
 def _stated(**fields: SearchStrategy[Any]) -> SearchStrategy[dict[str, Any]]:
@@ -44,200 +59,253 @@ def _stated(**fields: SearchStrategy[Any]) -> SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(fields).map(lambda given: {k: v for k, v in given.items() if v is not None})
 
 
-DIARY = st.lists(_maybe(st.integers(0, 3)), min_size=7, max_size=7)
+def _one_of(*values: Any) -> SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+DIARY = st.lists(st.none() | st.integers(0, 3), min_size=7, max_size=7)
 COMPONENTS = _stated(
-    liquid_stools=st.sampled_from([None, 0, 14, 42]) | DIARY,
-    abdominal_pain=st.sampled_from([0, 7, 20.5]) | DIARY,
-    wellbeing=st.sampled_from([0, 7, 27.9]) | DIARY,
-    complications=_maybe(st.lists(st.sampled_from(["arthritis", "fever", "skin_mouth"]), max_size=4)),
-    antidiarrhoeal=st.sampled_from([False, True, True, None]),
-    abdominal_mass=st.sampled_from([0, 2, 5, None]),
-    haematocrit_pct=st.sampled_from([34, 41.9, 42, 47, 49.5, None]),
-    weight_kg=st.sampled_from([51, 54.3, 92, None]),
-    standard_weight_kg=st.sampled_from([None, None, 56.6]),
-)
-SEGMENT = st.builds(
-    segment, st.integers(0, 2), st.integers(0, 2), st.integers(0, 2), st.integers(0, 1)
-) | st.sampled_from([segment(0, 0, 0, 0), segment(1, 1, 2, 0), {"ulcer_size": 1}])
-SEGMENTS = st.dictionaries(st.sampled_from(["ileum", "right_colon", "rectum"]), _maybe(SEGMENT), min_size=1)
-SEEN = _stated(
-    cdai=_maybe(st.sampled_from([100.2, 120, 149.9, 150, 150.1, 200.2, 219.9, 250, 300])),
-    cdai_components=_maybe(COMPONENTS),
-    ses_cd=_maybe(st.sampled_from([0, 2, 3, 4, 6, 8, 12])),
-    ses_cd_segments=_maybe(SEGMENTS),
-    weight_kg=_maybe(st.just(51)),
-    hbi=st.just(5),  # so that every visit says something
+    liquid_stools=_one_of(14, 0, 42, None) | DIARY,
+    abdominal_pain=_one_of(7, 0, 20.5) | DIARY,
+    wellbeing=_one_of(7, 0, 27.9) | DIARY,
+    complications=_one_of([], ["arthritis"], ["arthritis", "fever", "fever"], None),
+    antidiarrhoeal=_one_of(False, True, True, None),
+    abdominal_mass=_one_of(0, 2, 5, None),
+    haematocrit_pct=_one_of(34, 41.9, 42, 47, 49.5, None),
+    weight_kg=_one_of(51, 54.3, 92, None),
+    standard_weight_kg=_one_of(None, None, 56.6),
 )
 
-CRP = _stated(
-    analyte=st.sampled_from(["crp", "1988-5"]),
-    value=st.sampled_from([1, 4.9, 5, 5.1, 10, 40, "<5", "<10", "<=5", ">= 5", "≥40", ">20"]),
-    ref_high=st.sampled_from([None, 5, 8]),
+
+def _cdai(*totals: float) -> SearchStrategy[dict[str, Any]]:
+    total = _one_of(*totals)
+    return _stated(cdai=total) | _stated(
+        cdai=total | st.none(), cdai_components=COMPONENTS, weight_kg=_one_of(None, 51)
+    )
+
+
+def _ses_cd(totals: Sequence[int], items: Sequence[int]) -> SearchStrategy[dict[str, Any]]:
+    item = st.sampled_from(items)
+    explored = st.builds(segment, item, item, item, st.integers(0, 1))
+    segments = st.dictionaries(
+        _one_of("ileum", "right_colon", "rectum"), explored | explored | st.none(), min_size=1
+    )
+    broken = segments.map(lambda some: some | {"ileum": {"ulcer_size": 1}})
+    total = st.sampled_from(totals)
+    itemised = _stated(ses_cd_segments=segments)
+    return (
+        itemised | itemised | _stated(ses_cd=total) | _stated(ses_cd=total, ses_cd_segments=segments | broken)
+    )
+
+
+def _lab(analyte: str, *values: float | str, **limits: SearchStrategy[Any]) -> SearchStrategy[dict[str, Any]]:
+    return _stated(analyte=st.just(analyte), value=_one_of(*values), **limits)
+
+
+CRP_LIMIT, ESR_LIMIT, COUNT_LIMIT = _one_of(None, 5, 8), _one_of(None, None, 20), _one_of(None, 0.6, 1)
+CRP_BY_CODE = _lab("1988-5", 0.5, 0.51, 4, unit=st.just("mg/dL"), ref_high=_one_of(None, 0.8))
+COUNTS = _lab(
+    "lymphocytes",
+    *(0.79, 0.19, 0.2, 0.49, 0.5, 0.8, 0.99, 1, 2, "<0.2", "<0.6", "<=0.2", ">1"),
+    ref_low=COUNT_LIMIT,
 )
-CRP_MG_DL = _stated(
-    analyte=st.just("crp"),
-    unit=st.just("mg/dL"),
-    value=st.sampled_from([0.5, 0.51, 4]),
-    ref_high=st.sampled_from([None, 0.8]),
-)
-ESR = _stated(
-    analyte=st.just("esr"),
-    value=st.sampled_from([10, 20, 22, 22.1, 30.5, 31, 60, "<20", ">50", "<40"]),
-    ref_high=st.sampled_from([None, None, 20]),
-)
-FCAL = _stated(
-    analyte=st.just("fcal"),
-    value=st.sampled_from([30, 249.9, 250, 250.1, 900, "<30", "<250", "<=250", ">1800", ">200", ">=250"]),
-)
-LYMPHOCYTES = _stated(
-    analyte=st.just("lymphocytes"),
-    value=st.sampled_from([0.19, 0.2, 0.49, 0.5, 0.79, 0.8, 0.99, 1, 2, "<0.2", "<0.6", "<=0.2", ">1"]),
-    ref_low=st.sampled_from([None, 0.6, 1]),
-)
-RESULTS = CRP | CRP_MG_DL | ESR | FCAL | LYMPHOCYTES
+TOPICS = {
+    "cdai": Topic(
+        builders.visit,
+        _cdai(300, 250, 219.9, 200.2, 150.1, 150, 149.9),
+        _cdai(120, 149.9, 150, 150.1, 100.2, 200),
+    ),
+    "ses": Topic(
+        builders.visit,
+        _ses_cd((8, 2, 3, 4, 6, 12), items=(1, 2, 0)),
+        _ses_cd((2, 0, 3, 4, 5, 6), items=(0, 0, 0, 1, 2)),
+    ),
+    "crp": Topic(
+        builders.lab,
+        _lab("crp", 40, 5.1, 5, "<10", ">= 5", "≥40", ref_high=CRP_LIMIT) | CRP_BY_CODE,
+        _lab("crp", 1, 4.9, 5, 5.1, 10, "<5", "<10", "<=5", ">20", ref_high=CRP_LIMIT) | CRP_BY_CODE,
+    ),
+    "esr": Topic(
+        builders.lab,
+        _lab("esr", 60, 31, 30.5, 22, 22.1, "<40", ">50", ref_high=ESR_LIMIT),
+        _lab("esr", 10, 20, 22, 22.1, 30.5, 31, "<20", "<40", ref_high=ESR_LIMIT),
+    ),
+    "fcal": Topic(
+        builders.lab,
+        _lab("fcal", 900, 250, 249.9, ">1800", ">200", ">=250"),
+        _lab("fcal", 30, 249.9, 250, 250.1, "<30", "<250", "<=250", ">200", ">1800"),
+    ),
+    "alc": Topic(builders.lab, COUNTS, COUNTS),
+}
 
 
 @st.composite
-def _version(
-    draw: st.DrawFn, build: Callable[..., Event], patient_id: str, home: str, **fields: Any
+def _sent(
+    draw: st.DrawFn,
+    /,
+    build: Callable[..., Event],
+    person: Person,
+    event_id: str,
+    version: int,
+    **fields: Any,
 ) -> Event:
-    """One version of one record, mostly the first of a record of the patient's own site."""
+    """One version of one record, mostly by the patient's own site."""
     return build(
-        patient_id=patient_id,
-        site_id=draw(st.sampled_from([home, home, home, *SITES])),
-        event_id=draw(st.sampled_from(EVENT_IDS)),
-        version=draw(st.sampled_from([1, 1, 1, 2, 3])),
+        patient_id=person.patient_id,
+        site_id=draw(_one_of(*[person.home] * 6, *SITES)),
+        event_id=event_id,
+        version=version,
         recorded_at=draw(st.sampled_from(RECORDED)),
         **fields,
     )
 
 
 @st.composite
-def _visit(draw: st.DrawFn, patient_id: str, home: str, days: Sequence[int]) -> Event:
-    seen = draw(SEEN)
-    kind = draw(st.sampled_from(["scheduled", "scheduled", "retest", "unscheduled"]))
-    clock = draw(st.sampled_from(TIMES))
-    offset = draw(st.sampled_from(days))
-    return draw(_version(builders.visit, patient_id, home, offset=offset, at=clock, visit_kind=kind, **seen))
+def _measured(
+    draw: st.DrawFn, /, person: Person, name: str, *, before: bool, event_id: str, version: int
+) -> Event:
+    """A value of one topic, before treatment or about week 12."""
+    topic = TOPICS[name]
+    fields = draw(topic.before if before else topic.after)
+    offset = draw(st.sampled_from(BASELINE_DAYS if before else WEEK_12_DAYS))
+    fields |= {"offset": offset, "at": draw(st.sampled_from(TIMES))}
+    fields["visit_kind"] = draw(_one_of("scheduled", "scheduled", "retest", "unscheduled"))
+    return draw(_sent(topic.build, person, event_id, version, **fields))
 
 
 @st.composite
-def _lab(draw: st.DrawFn, patient_id: str, home: str, days: Sequence[int]) -> Event:
-    clock = draw(st.sampled_from(TIMES))
-    offset = draw(st.sampled_from(days))
-    return draw(_version(builders.lab, patient_id, home, offset=offset, at=clock, **draw(RESULTS)))
-
-
-@st.composite
-def _treatment(draw: st.DrawFn, patient_id: str, home: str) -> Event:
-    action = draw(st.sampled_from(["start", "stop", "stop", "resume", "rescue", "interrupt", "dose_change"]))
-    drugs = ["upadacitinib", "upadacitinib", "infliximab", "azathioprine", "prednisolone"]
-    fields: dict[str, Any] = {"action": action, "drug": draw(st.sampled_from(drugs))}
-    if action == "stop":
-        fields["reason"] = draw(
-            st.sampled_from(["adverse_event", "lack_of_efficacy", "patient_choice", "death"])
-        )
-    if action == "rescue":
-        fields["rescue_kind"] = draw(st.sampled_from(["corticosteroid", "surgery"]))
-    offset = draw(st.sampled_from(DOSE_DAYS))
-    clock = draw(st.sampled_from(TIMES))
-    return draw(_version(builders.treatment, patient_id, home, offset=offset, at=clock, **fields))
-
-
-@st.composite
-def _start(draw: st.DrawFn, patient_id: str, home: str) -> Event:
-    offset = draw(st.sampled_from([0, 0, 0, 0, 1, -1]))
-    clock = draw(st.sampled_from(TIMES))
-    return draw(_version(builders.start, patient_id, home, offset=offset, at=clock))
-
-
-@st.composite
-def _adverse_event(draw: st.DrawFn, patient_id: str, home: str) -> Event:
-    serious = draw(st.booleans())
-    fields = draw(
-        _stated(
-            term=st.sampled_from(["Headache", "HEADACHE", "Lymphopenia"]),
-            grade=st.integers(1, 5),
-            outcome=st.sampled_from(["recovered", "unknown", "not_recovered", "fatal"]),
-            drug=st.sampled_from([None, None, "upadacitinib", "infliximab"]),
-        )
-    )
-    offset = draw(st.sampled_from(ONSET_DAYS))
-    event = draw(_version(builders.adverse_event, patient_id, home, offset=offset, serious=serious, **fields))
-    precision = draw(st.sampled_from(["day", "day", "day", "month", "year"]))
-    first_day = {
-        "day": on(offset),
-        "month": on(offset).replace(day=1),
-        "year": on(offset).replace(month=1, day=1),
-    }
-    event |= {"onset_precision": precision, "onset_on": first_day[precision].isoformat()}
-    resolved = draw(st.sampled_from([None, None, 0, 14]))
-    return event if resolved is None else event | {"resolved_on": on(offset + resolved).isoformat()}
-
-
-@st.composite
-def _enrolment(draw: st.DrawFn, patient_id: str, home: str) -> Event:
-    fields = draw(
-        _stated(
-            sex=st.sampled_from(["female", "male", "other"]),
-            reference_sex=st.sampled_from([None, None, "female"]),
-            birth_year=st.sampled_from([1963, 1990, 1992]),
-            height_cm=st.sampled_from([165, 180]),
-        )
-    )
-    offset = draw(st.sampled_from([-14, -13, 0]))
-    return draw(_version(builders.enrolment, patient_id, home, offset=offset, **fields))
-
-
-@st.composite
-def _consent(draw: st.DrawFn, patient_id: str, home: str) -> Event:
-    status = draw(st.sampled_from(["given", "withdrawn", "withdrawn", "erase"]))
-    offset = draw(st.sampled_from([-1, 0, 69, 70, 84, 98]))
-    return draw(_version(builders.consent, patient_id, home, status=status, offset=offset))
-
-
-def _some(of: SearchStrategy[Event], at_most: int, at_least: int = 0) -> SearchStrategy[list[Event]]:
-    return st.lists(of, min_size=at_least, max_size=at_most)
-
-
-@st.composite
-def patients(draw: st.DrawFn, patient_id: str) -> list[Event]:
-    """Everything that is sent about one patient; usually treated, with values before and after."""
-    home = draw(st.sampled_from(SITES))
-    person = (patient_id, home)
-    events = [
-        *draw(_some(_enrolment(*person), 2)),
-        *draw(st.just([]) | _some(_start(*person), 2, at_least=1)),
-        *draw(_some(_treatment(*person), 3)),
-        *draw(_some(_visit(*person, BASELINE_DAYS), 3)),
-        *draw(_some(_visit(*person, WEEK_12_DAYS), 4)),
-        *draw(_some(_lab(*person, BASELINE_DAYS), 3)),
-        *draw(_some(_lab(*person, WEEK_12_DAYS), 3)),
-        *draw(_some(_adverse_event(*person), 3)),
+def _topic(draw: st.DrawFn, /, person: Person, name: str) -> list[Event]:
+    """What an endpoint needs, and what competes with it or corrects it."""
+    core = [
+        draw(_measured(person, name, before=before, event_id=f"{name}-{before}", version=1))
+        for before in (True, False)
+        if draw(_one_of(*[True] * 9, False))
     ]
-    if draw(st.integers(0, 5)) == 5:
-        events += draw(_some(_consent(*person), 2, at_least=1))
-    retracted = draw(st.lists(st.sampled_from(events), max_size=2)) if events else []
-    return events + [builders.retraction(of, draw(st.sampled_from([1, 2, 4]))) for of in retracted]
+    rivals = [
+        draw(
+            _measured(
+                person,
+                name,
+                before=draw(st.booleans()),
+                event_id=draw(_one_of(*OTHER_IDS, f"{name}-True", f"{name}-False")),
+                version=draw(_one_of(1, 1, 2, 3)),
+            )
+        )
+        for _ in range(draw(_one_of(0, 0, 1, 2, 3)))
+    ]
+    return core + rivals
 
 
 @st.composite
-def event_sets(draw: st.DrawFn, max_patients: int = 3) -> list[Event]:
+def _treatment(draw: st.DrawFn, /, person: Person) -> Event:
+    action = draw(_one_of("stop", "start", "stop", "resume", "rescue", "interrupt", "dose_change"))
+    drug = draw(_one_of("upadacitinib", "upadacitinib", "infliximab", "azathioprine", "prednisolone"))
+    offset, clock = draw(st.sampled_from(DOSE_DAYS)), draw(st.sampled_from(TIMES))
+    fields = {"action": action, "drug": drug, "offset": offset, "at": clock}
+    if action == "stop":
+        fields["reason"] = draw(_one_of("patient_choice", "adverse_event", "lack_of_efficacy", "death"))
+    if action == "rescue":
+        fields["rescue_kind"] = draw(_one_of("corticosteroid", "surgery"))
+    event_id = draw(_one_of(*OTHER_IDS, "start"))
+    version = draw(_one_of(1, 1, 1, 2))
+    return draw(_sent(builders.treatment, person, event_id, version, **fields))
+
+
+@st.composite
+def _start(draw: st.DrawFn, /, person: Person) -> Event:
+    offset, clock = draw(_one_of(0, 0, 0, 0, 1, -1)), draw(st.sampled_from(TIMES))
+    event_id = draw(_one_of("start", "start", "restart"))
+    return draw(_sent(builders.start, person, event_id, 1, offset=offset, at=clock))
+
+
+@st.composite
+def _adverse_event(draw: st.DrawFn, /, person: Person) -> Event:
+    fields = draw(
+        _stated(
+            term=_one_of("Headache", "HEADACHE", "Lymphopenia"),
+            grade=st.integers(1, 5),
+            serious=st.booleans(),
+            outcome=_one_of("recovered", "unknown", "not_recovered", "fatal"),
+            drug=_one_of(None, None, "upadacitinib", "infliximab"),
+            onset_precision=_one_of("day", "day", "day", "month", "year"),
+        )
+    )
+    onset = on(draw(st.sampled_from(ONSET_DAYS)))
+    if fields["onset_precision"] != "day":
+        onset = onset.replace(day=1)
+    if fields["onset_precision"] == "year":
+        onset = onset.replace(month=1)
+    offset = (onset - FIRST_DOSE_ON).days
+    if (lasted := draw(_one_of(None, None, 0, 14))) is not None:
+        fields["resolved_on"] = on(offset + lasted).isoformat()
+    event_id, version = draw(st.sampled_from(OTHER_IDS)), draw(_one_of(1, 1, 2))
+    return draw(_sent(builders.adverse_event, person, event_id, version, offset=offset, **fields))
+
+
+@st.composite
+def _enrolment(draw: st.DrawFn, /, person: Person) -> Event:
+    fields = draw(
+        _stated(
+            sex=_one_of("female", "male", "other"),
+            reference_sex=_one_of(None, None, "female"),
+            birth_year=_one_of(1963, 1990, 1992),
+            height_cm=_one_of(165, 180),
+        )
+    )
+    event_id = draw(_one_of("enrolment", "enrolment", "a"))
+    return draw(_sent(builders.enrolment, person, event_id, 1, offset=draw(_one_of(-14, -13, 0)), **fields))
+
+
+@st.composite
+def _consent(draw: st.DrawFn, /, person: Person) -> Event:
+    status = draw(_one_of("given", "withdrawn", "withdrawn", "withdrawn", "erase"))
+    offset = draw(_one_of(70, 69, 84, 98, 0, -1))
+    event_id, version = draw(_one_of("1", "2")), draw(_one_of(1, 1, 2))
+    return draw(_sent(builders.consent, person, event_id, version, status=status, offset=offset))
+
+
+@st.composite
+def patients(draw: st.DrawFn, /, patient_id: str) -> list[Event]:
+    """Everything that is sent about one patient."""
+    person = Person(patient_id, draw(st.sampled_from(SITES)))
+
+    def some(of: SearchStrategy[Event], *counts: int) -> list[Event]:
+        return [draw(of) for _ in range(draw(_one_of(*counts)))]
+
+    events = [
+        *some(_enrolment(person), 1, 1, 1, 2, 0),
+        *some(_start(person), 1, 1, 1, 1, 1, 1, 1, 2, 2, 0),
+        *some(_treatment(person), 0, 0, 1, 2, 3),
+        *some(_adverse_event(person), 0, 1, 1, 2, 3),
+        *some(_consent(person), 0, 0, 0, 0, 0, 0, 1, 2),
+    ]
+    for name in draw(st.lists(st.sampled_from(sorted(TOPICS)), min_size=1, max_size=3, unique=True)):
+        events += draw(_topic(person, name))
+    if events and draw(_one_of(False, False, True)):
+        withdrawn = draw(st.sampled_from(events))
+        events.append(builders.retraction(withdrawn, draw(_one_of(1, 2, 4))))
+    return events
+
+
+@st.composite
+def event_sets(draw: st.DrawFn, /, max_patients: int = 3) -> list[Event]:
     """The events of a few patients, at times one record claimed for two of them."""
     ids = [f"W12-{number:04}" for number in range(1, draw(st.integers(1, max_patients)) + 1)]
     events = [event for patient_id in ids for event in draw(patients(patient_id))]
-    swapped = draw(st.lists(st.sampled_from(events), max_size=1)) if events else []
-    return events + [event | {"patient_id": draw(st.sampled_from(ids)), "version": 5} for event in swapped]
+    if events and draw(_one_of(False, False, False, True)):
+        claimed = draw(st.sampled_from(events))
+        events.append(claimed | {"patient_id": draw(st.sampled_from(ids)), "version": 5})
+    return events
 
 
 def cases(max_patients: int = 3) -> SearchStrategy[Case]:
-    """A set of events and a day to ask about, mostly late enough to decide something."""
+    """A set of events and a day to ask about, often late enough to decide something."""
     todays = st.sampled_from(TODAYS).map(on)
     return st.builds(Case, events=event_sets(max_patients), today=todays)
 
 
 @st.composite
-def disorder(draw: st.DrawFn, events: Sequence[Event]) -> list[Event]:
+def disorder(draw: st.DrawFn, /, events: Sequence[Event]) -> list[Event]:
     """The same set in another order, some of it sent again, as it was or recorded later."""
     again = draw(st.lists(st.sampled_from(list(events)), max_size=5)) if events else []
     later = [
@@ -248,7 +316,7 @@ def disorder(draw: st.DrawFn, events: Sequence[Event]) -> list[Event]:
 
 
 @st.composite
-def batches(draw: st.DrawFn, events: Sequence[Event]) -> list[list[Event]]:
+def batches(draw: st.DrawFn, /, events: Sequence[Event]) -> list[list[Event]]:
     """The same order, cut into batches, empty ones included."""
     cuts = sorted(draw(st.lists(st.integers(0, len(events)), max_size=6)))
     return [list(events[i:j]) for i, j in zip([0, *cuts], [*cuts, len(events)], strict=True)]

@@ -76,7 +76,7 @@ def visit(offset: int, event_id: str | None = None, **fields: Any) -> Event:
 
 
 def lab(analyte: str, offset: int, value: float | str, event_id: str | None = None, **fields: Any) -> Event:
-    units = {"crp": "mg/L", "esr": "mm/h", "fcal": "ug/g", "lymphocytes": "10*9/L"}
+    units = {"crp": "mg/L", "1988-5": "mg/L", "esr": "mm/h", "fcal": "ug/g", "lymphocytes": "10*9/L"}
     result: dict[str, Any] = {"analyte": analyte, "value": value, "unit": units.get(analyte)} | fields
     return event("lab", offset, event_id or f"{analyte}-{offset}", **result)
 
