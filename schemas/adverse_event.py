@@ -27,6 +27,7 @@ class AdverseEvent(Event):
     dates = ("onset_on", "resolved_on", "aware_on")
 
     event_type: Literal[EventType.ADVERSE_EVENT]
+    """Always `adverse_event`."""
     term: Text512 | None = None
     """As reported."""
     meddra_pt: Text128 | None = None
@@ -86,7 +87,7 @@ class AdverseEvent(Event):
         is_serious = {"properties": {"serious": {"const": True}}, "required": ["serious"]}
         criteria = {"properties": {"seriousness": {"minItems": 1}}, "required": ["seriousness"]}
         no_criteria = {"properties": {"seriousness": {"maxItems": 0}}}
-        return [{"if": is_serious, "then": criteria, "else": no_criteria}]
+        return [*super().schema_rules(), {"if": is_serious, "then": criteria, "else": no_criteria}]
 
 
 def _first_of(day: date, precision: Literal["month", "year"]) -> date:

@@ -13,6 +13,7 @@ class Consent(Event):
     dates = ("effective_on",)
 
     event_type: Literal[EventType.CONSENT]
+    """Always `consent`."""
     status: Literal["given", "withdrawn", "erase"] | None = None
     """`withdrawn`: nothing dated later is used; `erase`: the patient leaves every store."""
     effective_on: Day | None = None

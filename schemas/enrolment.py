@@ -24,6 +24,7 @@ class Enrolment(Event):
     dates = ("enrolled_on",)
 
     event_type: Literal[EventType.ENROLMENT]
+    """Always `enrolment`."""
     enrolled_on: Day | None = None
     """Day of enrolment."""
     diagnosis: Literal["CD"] | None = None

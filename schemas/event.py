@@ -90,5 +90,10 @@ class Event(Part):
 
     @classmethod
     def schema_rules(cls) -> list[dict[str, Any]]:
-        """Rules between fields, as JSON Schema; `schemas.generate` adds those of `required`."""
-        return []
+        """Rules between fields of a version that stands (not retracted), as JSON Schema."""
+        return [stated(*cls.required)]
+
+
+def stated(*names: str) -> dict[str, Any]:
+    """JSON Schema: the fields are there and not null."""
+    return {"required": list(names), "properties": {name: {"not": {"type": "null"}} for name in names}}

@@ -20,9 +20,10 @@ class _Parsed:
     """JSON text of a given form, parsed into a date, time or date-time within limits."""
 
     def __init__(
-        self, parsed: CoreSchema, limits: CoreSchema, form: str, json_format: str, reason: str
+        self, parsed: CoreSchema, limits: CoreSchema, form: str, reason: str, json_format: str | None = None
     ) -> None:
-        self.form, self.json_format, self.limits = form, json_format, limits
+        self.form, self.limits = form, limits
+        self.json_format = {"format": json_format} if json_format else {}
         text = cs.chain_schema([cs.str_schema(pattern=form, strict=True), parsed])
         self.text = cs.custom_error_schema(text, custom_error_type="type", custom_error_message=reason)
 
@@ -32,7 +33,7 @@ class _Parsed:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"type": "string", "format": self.json_format, "pattern": self.form}
+        return {"type": "string", "pattern": self.form} | self.json_format
 
 
 Day = Annotated[
@@ -41,8 +42,8 @@ Day = Annotated[
         cs.date_schema(strict=False),
         cs.date_schema(strict=True, ge=EARLIEST_DAY),
         r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
-        "date",
         DAY_REASON,
+        "date",
     ),
 ]
 """A calendar date, from 1900 on."""
@@ -53,7 +54,6 @@ ClockTime = Annotated[
         cs.time_schema(strict=False),
         cs.time_schema(strict=True, tz_constraint="naive"),
         r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?$",
-        "time",
         "must be a local time of day, HH:MM or HH:MM:SS",
     ),
 ]
@@ -70,8 +70,8 @@ Instant = Annotated[
             lt=datetime(2200, 1, 1, tzinfo=UTC),
         ),
         r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$",
-        "date-time",
         "must be an RFC 3339 date-time with an offset, such as 2025-03-31T10:00:00+02:00",
+        "date-time",
     ),
 ]
 """A moment with its offset, from 1970 to 2199 (so that every zone can show it)."""
@@ -117,12 +117,14 @@ class Whole:
         self.low, self.high = low, high
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        exact_high = min(self.high, 2**53 - 1)
-        whole_float = cs.float_schema(multiple_of=1, ge=self.low, le=exact_high, strict=True)
+        whole = cs.float_schema(multiple_of=1, strict=True, allow_inf_nan=False)
+        whole_float = cs.custom_error_schema(
+            whole, custom_error_type="type", custom_error_message="must be a whole number"
+        )
         return cs.union_schema(
             [
                 cs.int_schema(ge=self.low, le=self.high, strict=True),
-                cs.chain_schema([whole_float, cs.int_schema(strict=False)]),
+                cs.chain_schema([whole_float, cs.int_schema(ge=self.low, le=self.high, strict=False)]),
             ],
             mode="left_to_right",
         )

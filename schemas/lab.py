@@ -34,6 +34,7 @@ class Lab(Event):
     dates = ("collected_on",)
 
     event_type: Literal[EventType.LAB]
+    """Always `lab`."""
     collected_on: Day | None = None
     """Day of sampling."""
     collected_at: ClockTime | None = None

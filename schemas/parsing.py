@@ -51,7 +51,10 @@ def parse_event(data: bytes | str | Mapping[str, Any]) -> Event:
     Raises EventRefused with every reason found.
     """
     text = _as_json(data) if isinstance(data, Mapping) else data
-    return _parse(_any_event.validate_json, text)
+    result = _not_json() if text is None else _parse(_any_event.validate_json, text)
+    if isinstance(result, EventRefused):
+        raise result
+    return result
 
 
 def parse_batch(event_type: EventType, values: Sequence[bytes]) -> list[Event | EventRefused]:
@@ -110,28 +113,26 @@ def _parse_around(
 
 
 def _parse_one(event_type: EventType, value: bytes) -> Event | EventRefused:
-    try:
-        return _parse(EVENT_MODELS[event_type].model_validate_json, value)
-    except EventRefused as refused:
-        return refused
+    return _parse(EVENT_MODELS[event_type].model_validate_json, value)
 
 
-def _parse(validate: Callable[[bytes | str], Event], text: bytes | str) -> Event:
+def _parse(validate: Callable[[bytes | str], Event], text: bytes | str) -> Event | EventRefused:
+    """The refusal is returned, so that no traceback keeps the input alive."""
     try:
         return validate(text)
     except ValidationError as error:
-        refusals = refusals_of(error, _FIELDS)
-    except UnicodeError:
-        refusals = (Refusal("", "json_malformed", "is not UTF-8"),)
-    raise EventRefused(refusals)
+        return EventRefused(refusals_of(error, _FIELDS))
 
 
-def _as_json(data: Mapping[str, Any]) -> str:
+def _not_json() -> EventRefused:
+    return EventRefused([Refusal("", "json_malformed", "holds what JSON cannot say")])
+
+
+def _as_json(data: Mapping[str, Any]) -> str | None:
     try:
         return json.dumps(dict(data), ensure_ascii=False, default=_iso_text)
     except (TypeError, ValueError, RecursionError):
-        pass
-    raise EventRefused([Refusal("", "json_malformed", "is not what JSON can say")])
+        return None
 
 
 def _iso_text(value: object) -> str:

@@ -75,14 +75,20 @@ def refusals_of(error: ValidationError, fields: frozenset[str]) -> tuple[Refusal
     Where a field allows several shapes, pydantic reports each shape that did not fit: a shape of the wrong
     type says nothing once another shape fitted by type, and is left out.
     """
-    found = [_refusal(detail, fields) for detail in error.errors(include_url=False)]
-    telling = [refusal for refusal, is_wrong_shape in found if not is_wrong_shape]
-    vague = [
-        refusal
-        for refusal, is_wrong_shape in found
-        if is_wrong_shape and not any(other.path.startswith(refusal.path) for other in telling)
-    ]
-    return tuple({(r.path, r.code): r for r in (*telling, *vague)}.values())
+    refusals: dict[tuple[str, str], Refusal] = {}
+    shapes: dict[str, list[str]] = {}
+    for detail in error.errors(include_url=False):
+        if detail["type"] == "default_factory_not_called":
+            continue  # a consequence of another finding
+        refusal = _refusal(detail, fields)
+        if _is_one_shape(detail, fields):
+            shapes.setdefault(refusal.path, []).append(refusal.message.removeprefix("must be "))
+        else:
+            refusals.setdefault((refusal.path, refusal.code), refusal)
+    for path, wanted in shapes.items():
+        if not any(told.startswith(path) for told, _ in refusals):
+            refusals[path, "type"] = Refusal(path, "type", f"must be {' or '.join(wanted)}")
+    return tuple(refusals.values())
 
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -104,15 +110,14 @@ _WRONG_SHAPES = {
     "list_type": "must be a list",
     "model_attributes_type": "must be a JSON object",
     "model_type": "must be a JSON object",
-    "multiple_of": "must be a whole number",
     "string_type": "must be text",
     "tuple_type": "must be a list",
 }
 _LIMITS = {
-    "greater_than": "must be more than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
+    "greater_than": "must be more than {}",
+    "greater_than_equal": "must be at least {}",
+    "less_than": "must be less than {}",
+    "less_than_equal": "must be at most {}",
 }
 _LENGTHS = {
     "string_too_short": "must have at least {min_length} characters",
@@ -122,35 +127,49 @@ _LENGTHS = {
 }
 
 
-def _refusal(detail: ErrorDetails, fields: frozenset[str]) -> tuple[Refusal, bool]:
+def _is_one_shape(detail: ErrorDetails, fields: frozenset[str]) -> bool:
+    """Whether the finding is only that one of several shapes of a field did not fit: its location ends so."""
+    last = detail["loc"][-1] if detail["loc"] else ""
+    return detail["type"] in _WRONG_SHAPES and isinstance(last, str) and last not in fields
+
+
+def _refusal(detail: ErrorDetails, fields: frozenset[str]) -> Refusal:
     kind, location = detail["type"], detail["loc"]
-    if kind == "extra_forbidden":
-        return _unknown_field(location, fields), False
-    path = _path(location, fields)
-    code, message = _code_and_reason(kind, detail)
-    is_shape = bool(location) and isinstance(location[-1], str) and location[-1] not in fields
-    return Refusal(path, code, message), is_shape and kind in _WRONG_SHAPES
-
-
-def _code_and_reason(kind: str, detail: ErrorDetails) -> tuple[str, str]:
     context: dict[str, Any] = detail.get("ctx", {})
+    path = _path(location, fields)
+    if kind == "extra_forbidden":
+        return _unknown_field(location, fields)
     if kind in CODES:
         if detail["msg"] == DAY_REASON and _is_partial_date(detail["input"]):
-            return "date_partial", "must be a full calendar date, YYYY-MM-DD: the day is not known"
-        return kind, detail["msg"]
+            return Refusal(path, "date_partial", f"{DAY_REASON}: a year or a month alone is not one")
+        return Refusal(path, kind, "is required" if detail["msg"] == "Field required" else detail["msg"])
     if kind in _LIMITS:
-        return "implausible", _LIMITS[kind].format(**context)
+        return Refusal(path, "implausible", _LIMITS[kind].format(*map(_shown, context.values())))
     if kind in _LENGTHS:
-        return "type", _LENGTHS[kind].format(**context)
-    if kind in {"missing", "union_tag_not_found"}:
-        return "missing", "is required"
-    if kind in {"literal_error", "union_tag_invalid"}:
-        expected = context.get("expected") or context.get("expected_tags")
-        wrong_number = kind == "literal_error" and type(detail["input"]) in {int, float}
-        return "implausible" if wrong_number else "code_unknown", f"must be one of {expected}"
-    if kind == "json_invalid":
-        return "json_malformed", "is not JSON"
-    return "type", _WRONG_SHAPES.get(kind, "has the wrong type")
+        return Refusal(path, "type", _LENGTHS[kind].format(**context))
+    if kind == "literal_error":
+        is_number = type(detail["input"]) in {int, float}
+        return Refusal(path, "implausible" if is_number else "code_unknown", _one_of(context["expected"]))
+    if kind == "union_tag_invalid":
+        return Refusal("event_type", "code_unknown", _one_of(context["expected_tags"]))
+    if kind == "union_tag_not_found":
+        return Refusal("event_type", "missing", "is required")
+    if kind == "int_parsing_size":
+        return Refusal(path, "implausible", "is too large")
+    if kind in {"json_invalid", "string_unicode"}:
+        return Refusal(path, "json_malformed", "is not JSON in UTF-8")
+    return Refusal(path, "type", _WRONG_SHAPES.get(kind, "has the wrong type"))
+
+
+def _shown(limit: object) -> str:
+    return f"{limit:.15g}" if isinstance(limit, float) else str(limit)
+
+
+def _one_of(expected: str) -> str:
+    return "must be one of " + _ENUM_MEMBER.sub(r"\1", expected)
+
+
+_ENUM_MEMBER = re.compile(r"<[^<>]*: ('[a-z_]*')>")
 
 
 def _is_partial_date(value: object) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from schemas.event import Event, EventType
+from schemas.event import Event, EventType, stated
 from schemas.fields import ClockTime, Day, GenericName, Text128
 from schemas.refusals import Problem
 
@@ -17,6 +17,7 @@ class Treatment(Event):
     dates = ("effective_on",)
 
     event_type: Literal[EventType.TREATMENT]
+    """Always `treatment`."""
     drug: GenericName | None = None
     """Generic name in lower case; only a surgical or other rescue has none."""
     action: Literal["start", "dose_change", "interrupt", "resume", "stop", "rescue"] | None = None
@@ -62,12 +63,21 @@ class Treatment(Event):
 
     @classmethod
     def schema_rules(cls) -> list[dict[str, Any]]:
-        def needed_for(action: str, name: str) -> dict[str, Any]:
-            stated = {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
-            absent = {"properties": {name: {"type": "null"}}}
-            is_action = {"properties": {"action": {"const": action}}, "required": ["action"]}
-            return {"if": is_action, "then": stated, "else": absent}
+        without_drug = {
+            "properties": {"rescue_kind": {"enum": ["surgery", "other"]}},
+            "required": ["rescue_kind"],
+        }
+        return [
+            *super().schema_rules(),
+            _only_for("stop", "reason"),
+            _only_for("rescue", "rescue_kind"),
+            {"anyOf": [stated("drug"), without_drug]},
+        ]
 
-        drug = {"required": ["drug"], "properties": {"drug": {"not": {"type": "null"}}}}
-        no_drug = {"properties": {"rescue_kind": {"enum": ["surgery", "other"]}}, "required": ["rescue_kind"]}
-        return [needed_for("stop", "reason"), needed_for("rescue", "rescue_kind"), {"anyOf": [drug, no_drug]}]
+
+def _only_for(action: str, name: str) -> dict[str, Any]:
+    return {
+        "if": {"properties": {"action": {"const": action}}, "required": ["action"]},
+        "then": stated(name),
+        "else": {"properties": {name: {"type": "null"}}},
+    }

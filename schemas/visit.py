@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator
 from operator import itemgetter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from schemas.event import Event, EventType, Part
+from schemas.event import Event, EventType, Part, stated
 from schemas.fields import BodyWeight, ClockTime, Day, Grade03, Haematocrit, Text128, VisitKind, Whole
 from schemas.refusals import Problem, Refusal
 
 _Stools = Annotated[float, Field(ge=0, le=60)]
 _Pain = Annotated[float, Field(ge=0, le=3)]
 _Wellbeing = Annotated[float, Field(ge=0, le=4)]
-_Week = Field(min_length=7, max_length=7)
+
+_Day = TypeVar("_Day")
+SevenDays = tuple[_Day, _Day, _Day, _Day, _Day, _Day, _Day]
+"""A diary week, the oldest day first."""
 
 Complication = Literal[
     "arthritis", "iritis_uveitis", "skin_mouth", "anal_fistula_abscess", "other_fistula", "fever"
@@ -27,17 +30,11 @@ class CdaiComponents(Part):
     missing day (R1.3).
     """
 
-    liquid_stools: (
-        Annotated[float, Field(ge=0, le=420)] | Annotated[tuple[_Stools | None, ...], _Week] | None
-    ) = None
+    liquid_stools: Annotated[float, Field(ge=0, le=420)] | SevenDays[_Stools | None] | None = None
     """Liquid or very soft stools: 7-day sum, or 7 daily counts."""
-    abdominal_pain: (
-        Annotated[float, Field(ge=0, le=21)] | Annotated[tuple[_Pain | None, ...], _Week] | None
-    ) = None
+    abdominal_pain: Annotated[float, Field(ge=0, le=21)] | SevenDays[_Pain | None] | None = None
     """Abdominal pain, 0 none to 3 severe a day: 7-day sum, or 7 daily values."""
-    wellbeing: (
-        Annotated[float, Field(ge=0, le=28)] | Annotated[tuple[_Wellbeing | None, ...], _Week] | None
-    ) = None
+    wellbeing: Annotated[float, Field(ge=0, le=28)] | SevenDays[_Wellbeing | None] | None = None
     """General well-being, 0 well to 4 terrible a day: 7-day sum, or 7 daily values."""
     complications: Annotated[tuple[Complication, ...], Field(max_length=6)] | None = None
     """Complication categories present (R1.2); an empty list says that there are none."""
@@ -131,6 +128,7 @@ class Visit(Event):
     dates = ("visited_on",)
 
     event_type: Literal[EventType.VISIT]
+    """Always `visit`."""
     visited_on: Day | None = None
     """Day of the visit."""
     visited_at: ClockTime | None = None
@@ -178,5 +176,4 @@ class Visit(Event):
 
     @classmethod
     def schema_rules(cls) -> list[dict[str, Any]]:
-        stated = [{"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in _CLINICAL]
-        return [{"anyOf": stated}]
+        return [*super().schema_rules(), {"anyOf": [stated(name) for name in _CLINICAL]}]
