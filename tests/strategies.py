@@ -102,6 +102,10 @@ def _lab(analyte: str, *values: float | str, **limits: SearchStrategy[Any]) -> S
     return _stated(analyte=st.just(analyte), value=_one_of(*values), **limits)
 
 
+HEALTHY = segment(0, 0, 0, 0)
+HEALED = _one_of(
+    {"ses_cd": 0}, {"ses_cd_segments": {"ileum": HEALTHY, "right_colon": HEALTHY, "rectum": HEALTHY}}
+)
 CRP_LIMIT, ESR_LIMIT, COUNT_LIMIT = _one_of(None, 5, 8), _one_of(None, None, 20), _one_of(None, 0.6, 1)
 CRP_BY_CODE = _lab("1988-5", 0.5, 0.51, 4, unit=st.just("mg/dL"), ref_high=_one_of(None, 0.8))
 COUNTS = _lab(
@@ -118,7 +122,7 @@ TOPICS = {
     "ses": Topic(
         builders.visit,
         _ses_cd((8, 2, 3, 4, 6, 12), items=(1, 2, 0)),
-        _ses_cd((2, 0, 3, 4, 5, 6), items=(0, 0, 0, 1, 2)),
+        _ses_cd((2, 0, 3, 4, 5, 6), items=(0, 0, 0, 1, 2)) | HEALED,
     ),
     "crp": Topic(
         builders.lab,
@@ -127,8 +131,8 @@ TOPICS = {
     ),
     "esr": Topic(
         builders.lab,
-        _lab("esr", 60, 31, 30.5, 22, 22.1, "<40", ">50", ref_high=ESR_LIMIT),
-        _lab("esr", 10, 20, 22, 22.1, 30.5, 31, "<20", "<40", ref_high=ESR_LIMIT),
+        _lab("esr", 60, 60, 45, 31, 30.5, 22, 22.1, "<40", ">50", ref_high=ESR_LIMIT),
+        _lab("esr", 10, 40, 20, 22, 22.1, 30.5, 31, "<20", "<40", ref_high=ESR_LIMIT),
     ),
     "fcal": Topic(
         builders.lab,
@@ -166,10 +170,12 @@ def _measured(
 ) -> Event:
     """A value of one topic, before treatment or about week 12."""
     topic = TOPICS[name]
-    fields = draw(topic.before if before else topic.after)
-    offset = draw(st.sampled_from(BASELINE_DAYS if before else WEEK_12_DAYS))
-    fields |= {"offset": offset, "at": draw(st.sampled_from(TIMES))}
-    fields["visit_kind"] = draw(_one_of("scheduled", "scheduled", "retest", "unscheduled"))
+    fields = {
+        **draw(topic.before if before else topic.after),
+        "offset": draw(st.sampled_from(BASELINE_DAYS if before else WEEK_12_DAYS)),
+        "at": draw(st.sampled_from(TIMES)),
+        "visit_kind": draw(_one_of("scheduled", "scheduled", "retest", "unscheduled")),
+    }
     return draw(_sent(topic.build, person, event_id, version, **fields))
 
 
@@ -187,8 +193,8 @@ def _topic(draw: st.DrawFn, /, person: Person, name: str) -> list[Event]:
                 person,
                 name,
                 before=draw(st.booleans()),
-                event_id=draw(_one_of(*OTHER_IDS, f"{name}-True", f"{name}-False")),
-                version=draw(_one_of(1, 1, 2, 3)),
+                event_id=draw(_one_of(*OTHER_IDS, *[f"{name}-True", f"{name}-False"] * 3)),
+                version=draw(_one_of(2, 1, 3)),
             )
         )
         for _ in range(draw(_one_of(0, 0, 1, 2, 3)))
@@ -246,7 +252,7 @@ def _adverse_event(draw: st.DrawFn, /, person: Person) -> Event:
 def _enrolment(draw: st.DrawFn, /, person: Person) -> Event:
     fields = draw(
         _stated(
-            sex=_one_of("female", "male", "other"),
+            sex=_one_of("female", "male", "female", "male", "other"),
             reference_sex=_one_of(None, None, "female"),
             birth_year=_one_of(1963, 1990, 1992),
             height_cm=_one_of(165, 180),
@@ -279,9 +285,9 @@ def patients(draw: st.DrawFn, /, patient_id: str) -> list[Event]:
         *some(_adverse_event(person), 0, 1, 1, 2, 3),
         *some(_consent(person), 0, 0, 0, 0, 0, 0, 1, 2),
     ]
-    for name in draw(st.lists(st.sampled_from(sorted(TOPICS)), min_size=1, max_size=3, unique=True)):
+    for name in draw(st.lists(st.sampled_from(sorted(TOPICS)), min_size=2, max_size=4, unique=True)):
         events += draw(_topic(person, name))
-    if events and draw(_one_of(False, False, True)):
+    if events and draw(_one_of(False, True)):
         withdrawn = draw(st.sampled_from(events))
         events.append(builders.retraction(withdrawn, draw(_one_of(1, 2, 4))))
     return events
