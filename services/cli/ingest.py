@@ -6,6 +6,7 @@ import click
 import uvloop
 
 from services.ingest.app import run
+from services.runtime.collector import relax_collector
 from services.runtime.errors import OperatorError
 from services.runtime.logs import configure_logs
 from services.runtime.serve import stop_on_signals
@@ -43,5 +44,6 @@ def command(host: str | None, port: int | None) -> None:
 async def _until_stopped(settings: Settings) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
+    relax_collector()
     click.echo(f"ingest on http://{settings.host}:{settings.ingest_port}, Ctrl-C to stop", err=True)
     await run(settings, stop)
