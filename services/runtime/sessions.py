@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.runtime.errors import OperatorError
-from services.runtime.tokens import Caller, TokenStore
+from services.runtime.tokens import Caller, Token, TokenStore
 
 COOKIE = "week12_session"
 LIFETIME_SECONDS = 12 * 3600
@@ -32,10 +32,11 @@ class Sessions:
     def start(self, request: Request, response: Response, secret: str) -> Caller | None:
         """Log in with a token's secret: sets the cookie and returns the caller, or returns None."""
         caller = self._tokens.authenticate(secret)
-        if caller:
+        token = self._tokens.find(caller.name) if caller else None
+        if token:
             response.set_cookie(
                 COOKIE,
-                self.sign(caller.name, int(time.time()) + LIFETIME_SECONDS),
+                self.sign(token, int(time.time()) + LIFETIME_SECONDS),
                 max_age=LIFETIME_SECONDS,
                 httponly=True,
                 samesite="strict",
@@ -50,18 +51,22 @@ class Sessions:
 
     def caller(self, request: Request) -> Caller | None:
         """Whom the request's cookie stands for, or None where there is none, or an old or forged one."""
-        name, _, rest = request.cookies.get(COOKIE, "").partition(":")
-        expires, _, _signature = rest.partition(":")
-        if not expires.isdecimal() or int(expires) < time.time():
+        cookie = request.cookies.get(COOKIE, "")
+        name, _, rest = cookie.partition(":")
+        expires = rest.partition(":")[0]
+        token = self._tokens.find(name)
+        if token is None or not expires.isdecimal() or int(expires) < time.time():
             return None
-        if not hmac.compare_digest(self.sign(name, int(expires)).encode(), f"{name}:{rest}".encode()):
-            return None
-        return self._tokens.caller(name)
+        is_ours = hmac.compare_digest(self.sign(token, int(expires)).encode(), cookie.encode())
+        return token.caller if is_ours else None
 
-    def sign(self, name: str, expires: int) -> str:
-        """The cookie's value: name, Unix time of expiry, and their HMAC-SHA-256."""
-        text = f"{name}:{expires}"
-        signature = hmac.digest(_key(self._path), text.encode(), hashlib.sha256)
+    def sign(self, token: Token, expires: int) -> str:
+        """The cookie's value: the token's name, Unix time of expiry, and an HMAC-SHA-256 over both.
+
+        The token's hash goes into it too: a later token of the same name opens nothing.
+        """
+        text = f"{token.caller.name}:{expires}"
+        signature = hmac.digest(_key(self._path), f"{text}:{token.sha256}".encode(), hashlib.sha256)
         return f"{text}:{urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 

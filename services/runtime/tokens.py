@@ -113,9 +113,9 @@ class TokenStore:
                 found = token.caller
         return found
 
-    def caller(self, name: str) -> Caller | None:
-        """The caller of that name while its token stands."""
-        return next((token.caller for token in self._current() if token.caller.name == name), None)
+    def find(self, name: str) -> Token | None:
+        """The token of that name while it stands."""
+        return next((token for token in self._current() if token.caller.name == name), None)
 
     def list(self) -> tuple[Token, ...]:
         """All tokens, in the order they were made."""
