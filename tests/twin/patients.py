@@ -123,7 +123,7 @@ def _fatal_days(history: History) -> list[date]:
     days = [
         day(event, "resolved_on") or clinical_date(event)
         for event in history.of_type("adverse_event")
-        if event.get("outcome") == "fatal"
+        if event.get("outcome") == "fatal" or event.get("grade") == 5  # CTCAE: grade 5 is death
     ]
     return [died for died in days if died <= history.last_day]
 

@@ -88,12 +88,11 @@ class Endoscopy:
 
 
 def endoscopy(visit: Event) -> Endoscopy | None:
-    """The SES-CD of a visit; None where there is none or an explored segment lacks an item."""
+    """The SES-CD of a visit: of its segments where all their items are there, else the reported total."""
     given = visit.get("ses_cd_segments") or {}
     segments = {name: items for name, items in given.items() if items is not None}
-    if segments:
-        if any(items.get(item) is None for items in segments.values() for item in ITEMS):
-            return None
+    complete = all(items.get(item) is not None for items in segments.values() for item in ITEMS)
+    if segments and complete:
         return Endoscopy(sum((segment_score(s) for s in segments.values()), Fraction()), segments)
     total = visit.get("ses_cd")
     return None if total is None else Endoscopy(exact(total), None)

@@ -1,0 +1,41 @@
+"""The SES-CD of one endoscopy (R2.6)."""
+
+from typing import NamedTuple
+
+from schemas import Visit
+
+SEGMENTS = ("ileum", "right_colon", "transverse_colon", "left_colon", "rectum")
+ITEMS = ("ulcer_size", "ulcerated_surface", "affected_surface", "narrowing")
+
+
+class SesCd(NamedTuple):
+    """A total, and where segments were recorded their scores (None = not explored) and the highest item."""
+
+    total: float | None
+    segments: tuple[int | None, ...] = (None,) * len(SEGMENTS)
+    highest_item: int | None = None
+
+
+def compute_ses_cd(visit: Visit) -> SesCd:
+    """The sum over explored segments; the reported total where segments are absent or lack an item.
+
+    No segment explored and no reported total: unknown. There is no correction for unseen segments.
+    """
+    explored = visit.ses_cd_segments
+    if explored is None:
+        return SesCd(visit.ses_cd)
+    scores: list[int | None] = []
+    highest: int | None = None
+    for name in SEGMENTS:
+        segment = getattr(explored, name)
+        if segment is None:
+            scores.append(None)
+            continue
+        items = [getattr(segment, item) for item in ITEMS]
+        if None in items:
+            return SesCd(visit.ses_cd)
+        scores.append(sum(items))
+        highest = max(items) if highest is None else max(highest, *items)
+    if highest is None:
+        return SesCd(visit.ses_cd)
+    return SesCd(float(sum(score for score in scores if score is not None)), tuple(scores), highest)

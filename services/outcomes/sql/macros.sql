@@ -1,0 +1,47 @@
+-- R3.4: is a result within its upper limit? True, false, or null when a censored result cannot tell.
+CREATE OR REPLACE MACRO is_normal(value, comparator, upper_limit, inclusive) AS
+    CASE WHEN comparator IS NULL THEN value < upper_limit OR (inclusive AND value = upper_limit)
+         WHEN comparator = '<' THEN CASE WHEN value <= upper_limit THEN true END
+         WHEN comparator = '<=' THEN CASE WHEN value < upper_limit OR (inclusive AND value = upper_limit) THEN true END
+         WHEN comparator = '>' THEN CASE WHEN value >= upper_limit THEN false END
+         WHEN comparator = '>=' THEN CASE WHEN value > upper_limit OR (NOT inclusive AND value = upper_limit) THEN false END
+    END;
+
+-- R2.7: the SES-CD of one endoscopy over the segments that the other one explored too.
+CREATE OR REPLACE MACRO shared_score(counted, other) AS
+    (CASE WHEN other.ileum IS NULL THEN 0 ELSE coalesce(counted.ileum, 0) END
+     + CASE WHEN other.right_colon IS NULL THEN 0 ELSE coalesce(counted.right_colon, 0) END
+     + CASE WHEN other.transverse_colon IS NULL THEN 0 ELSE coalesce(counted.transverse_colon, 0) END
+     + CASE WHEN other.left_colon IS NULL THEN 0 ELSE coalesce(counted.left_colon, 0) END
+     + CASE WHEN other.rectum IS NULL THEN 0 ELSE coalesce(counted.rectum, 0) END)::DECIMAL(18, 9);
+
+-- R2.7: was a segment that scored at baseline not explored at follow-up?
+CREATE OR REPLACE MACRO segment_lost(baseline, later) AS
+    (coalesce(baseline.ileum, 0) > 0 AND later.ileum IS NULL)
+    OR (coalesce(baseline.right_colon, 0) > 0 AND later.right_colon IS NULL)
+    OR (coalesce(baseline.transverse_colon, 0) > 0 AND later.transverse_colon IS NULL)
+    OR (coalesce(baseline.left_colon, 0) > 0 AND later.left_colon IS NULL)
+    OR (coalesce(baseline.rectum, 0) > 0 AND later.rectum IS NULL);
+
+-- R2.7 endoscopic response: more than `per_cent` off, or `baseline4_fall` points where baseline is 4.
+CREATE OR REPLACE MACRO fell_per_cent(baseline, value, per_cent, baseline4_fall) AS
+    CASE WHEN baseline = 0 THEN NULL
+         WHEN baseline = 4 AND baseline4_fall IS NOT NULL THEN baseline - value >= baseline4_fall
+         ELSE 100 * value < (100 - per_cent) * baseline END;
+
+-- R2.7: with a lost segment an endpoint can only be known to have failed.
+CREATE OR REPLACE MACRO only_failure(met) AS CASE WHEN NOT met THEN false END;
+
+-- Wilson score limits (R7.3), 0..1; null without a denominator; exactly 0 and 1 at the ends.
+CREATE OR REPLACE MACRO wilson_low(n, denominator) AS
+    CASE WHEN denominator = 0 THEN NULL WHEN n = 0 THEN 0.0::DOUBLE ELSE
+        (n::DOUBLE / denominator + 1.959963984540054::DOUBLE ** 2 / (2 * denominator)
+         - 1.959963984540054::DOUBLE * sqrt(n::DOUBLE / denominator * (1 - n::DOUBLE / denominator) / denominator
+             + 1.959963984540054::DOUBLE ** 2 / (4 * denominator::DOUBLE ** 2)))
+        / (1 + 1.959963984540054::DOUBLE ** 2 / denominator) END;
+CREATE OR REPLACE MACRO wilson_high(n, denominator) AS
+    CASE WHEN denominator = 0 THEN NULL WHEN n = denominator THEN 1.0::DOUBLE ELSE
+        (n::DOUBLE / denominator + 1.959963984540054::DOUBLE ** 2 / (2 * denominator)
+         + 1.959963984540054::DOUBLE * sqrt(n::DOUBLE / denominator * (1 - n::DOUBLE / denominator) / denominator
+             + 1.959963984540054::DOUBLE ** 2 / (4 * denominator::DOUBLE ** 2)))
+        / (1 + 1.959963984540054::DOUBLE ** 2 / denominator) END;

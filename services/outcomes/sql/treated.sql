@@ -1,0 +1,38 @@
+-- One row per protocol and patient who took an index drug: first and last dose, first intercurrent event.
+WITH treatments AS (FROM current_records WHERE event_type = 'treatment'),
+index_starts AS (  -- contract: the drug of the protocol's list that was started first; never a corticosteroid
+    SELECT protocols.protocol, patient_key, treatments.drug, on_date AS first_dose_on, at_time AS first_dose_at, site_id
+    FROM treatments
+    CROSS JOIN protocols
+    LEFT JOIN protocol_drugs AS listed ON listed.protocol = protocols.protocol AND listed.drug = treatments.drug
+    LEFT JOIN protocol_corticosteroids AS steroids
+        ON steroids.protocol = protocols.protocol AND steroids.drug = treatments.drug
+    WHERE action = 'start' AND (listed.drug IS NOT NULL OR (any_drug AND steroids.drug IS NULL))
+    QUALIFY row_number() OVER (
+        PARTITION BY protocols.protocol, patient_key ORDER BY on_date, at_time NULLS FIRST, site_id, event_id) = 1
+),
+histories AS (
+    SELECT i.protocol, i.patient_key,
+        max(t.on_date) FILTER (t.action = 'stop' AND t.drug = i.drug) AS stopped_on,
+        max(t.on_date) FILTER (t.action IN ('start', 'resume') AND t.drug = i.drug) AS resumed_on,
+        min(t.on_date) FILTER (t.on_date >= i.first_dose_on AND (  -- R4.7, contract
+            t.action = 'rescue'
+            OR (t.action = 'stop' AND t.drug = i.drug AND t.reason IN ('adverse_event', 'lack_of_efficacy', 'death'))
+            OR (t.action = 'start' AND t.drug <> i.drug AND therapies.drug IS NOT NULL)
+        )) AS changed_on
+    FROM index_starts AS i
+    JOIN treatments AS t USING (patient_key)
+    LEFT JOIN protocol_therapies AS therapies ON therapies.protocol = i.protocol AND therapies.drug = t.drug
+    GROUP BY i.protocol, i.patient_key
+),
+deaths AS (
+    SELECT i.protocol, patient_key, min(coalesce(resolved_on, on_date)) AS died_on
+    FROM current_records JOIN index_starts AS i USING (patient_key) LEFT JOIN consents USING (patient_key)
+    WHERE event_type = 'adverse_event' AND fatal
+      AND coalesce(resolved_on, on_date) BETWEEN i.first_dose_on AND least((SELECT today FROM clock), withdrawn_on)
+    GROUP BY i.protocol, patient_key
+)
+SELECT protocol, patient_key, drug, first_dose_on, first_dose_at, site_id AS start_site_id,
+    CASE WHEN stopped_on > resumed_on THEN stopped_on END AS last_dose_on,
+    least(changed_on, died_on) AS intercurrent_on
+FROM index_starts JOIN histories USING (protocol, patient_key) LEFT JOIN deaths USING (protocol, patient_key)

@@ -1,0 +1,86 @@
+"""The safety store: its columns, relations and public names in one place."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from scipy.stats import chi2
+
+from schemas.protocol import Protocol
+from services.safety.ctcae import TERMS
+from services.safety.records import COLUMNS, EXTRACT
+from services.stream.definition import RECORDS, Relation, StoreDefinition
+
+SQL = Path(__file__).parent / "sql"
+TABULATED_EVENTS = 10_000
+
+
+def fill_parameter_tables(con: duckdb.DuckDBPyConnection, protocols: Sequence[Protocol]) -> None:
+    """Write the drug lists, the wording of laboratory findings and the exact Poisson limits."""
+    first = protocols[0]
+    steroids = sorted({drug for protocol in protocols for drug in protocol.corticosteroids})
+    _replace(con, "corticosteroids", {"drug": pa.array(steroids, pa.string())})
+    index = [] if first.drugs == "any" else list(first.drugs)
+    _replace(con, "index_drugs", {"drug": pa.array(index, pa.string())})
+    pairs = [(analyte, term) for analyte, terms in TERMS.items() for term in terms]
+    _replace(con, "lab_terms", {"analyte": pa.array([p[0] for p in pairs]), "term": pa.array([p[1] for p in pairs])})
+    _replace(con, "poisson_limits", _poisson_limits())
+
+
+def _poisson_limits() -> dict[str, pa.Array]:
+    """Garwood's 95 % limits of a Poisson count (R6.7)."""
+    counts = range(TABULATED_EVENTS + 1)
+    low = [0.0, *(float(x) for x in chi2.ppf(0.025, [2 * k for k in counts[1:]]) / 2)]
+    high = [float(x) for x in chi2.ppf(0.975, [2 * k + 2 for k in counts]) / 2]
+    return {"events": pa.array(counts, pa.int64()), "low": pa.array(low), "high": pa.array(high)}
+
+
+def _replace(con: duckdb.DuckDBPyConnection, table: str, columns: dict[str, pa.Array]) -> None:
+    con.register("arrived", pa.table(columns))
+    con.execute(f"CREATE OR REPLACE TABLE store.{table} AS FROM arrived")
+    con.unregister("arrived")
+
+
+TABLES = (
+    "CREATE TABLE alert_actions (action_id VARCHAR PRIMARY KEY, alert_id VARCHAR, action VARCHAR, actor VARCHAR, "
+    "note VARCHAR, acted_at TIMESTAMP)",
+    "CREATE TABLE alert_changes (seq BIGINT, alert_id VARCHAR, published BOOLEAN)",
+)
+
+CHANGED_ALERTS = (
+    "CREATE OR REPLACE TEMP TABLE changed_alerts AS SELECT coalesce(n.alert_id, o.alert_id) AS alert_id, "
+    "n.event_recorded_at FROM temp.alerts_raised AS n "
+    "FULL JOIN (SELECT * FROM store.alerts_raised SEMI JOIN dirty USING (patient_key)) AS o USING (alert_id) "
+    "WHERE row(n.severity, n.title, n.evidence, n.drug, n.withdrawn, n.event_recorded_at) "
+    "IS DISTINCT FROM row(o.severity, o.title, o.evidence, o.drug, o.withdrawn, o.event_recorded_at)",
+    "CREATE OR REPLACE TEMP TABLE numbered_alerts AS SELECT (SELECT coalesce(max(seq), 0) FROM store.alert_changes) "
+    "+ row_number() OVER (ORDER BY event_recorded_at, alert_id) AS seq, alert_id FROM changed_alerts",
+    "DELETE FROM store.alert_changes WHERE alert_id IN (SELECT alert_id FROM numbered_alerts)",
+    "INSERT INTO store.alert_changes SELECT seq, alert_id, false FROM numbered_alerts",
+)
+"""New, changed and withdrawn alerts get the next numbers: event streams resume by them, publication follows them."""
+
+SAFETY = StoreDefinition(
+    name="safety",
+    columns=COLUMNS,
+    extract=EXTRACT,
+    macros=(SQL / "macros.sql").read_text(encoding="utf-8"),
+    parameters=fill_parameter_tables,
+    tables=TABLES,
+    steps=[
+        *RECORDS,
+        Relation.load(SQL, "patients", stored=True),
+        Relation.load(SQL, "exposures", stored=True),
+        Relation.load(SQL, "adverse_events", stored=True),
+        Relation.load(SQL, "lab_toxicities", stored=True),
+        Relation.load(SQL, "alerts_raised", stored=True),
+    ],
+    views=[Relation.load(SQL, name) for name in ("alerts", "incidence", "timeline")],
+    dated=("incidence",),
+    on_refresh=CHANGED_ALERTS,
+    compared={
+        "adverse_events": "patient_key", "lab_toxicities": "patient_key",
+        "alerts": "raised_at, acknowledged_by, acknowledged_at, note", "incidence": "",
+    },
+)  # fmt: skip

@@ -1,0 +1,151 @@
+"""Kafka records into a `Batch`: validated events as Arrow columns, tombstones, and dead letters with a reason."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol as Interface
+
+import pyarrow as pa
+
+from schemas import EVENT_MODELS, Event, EventRefused, EventType, content_hash, parse_batch, parse_record_key
+from schemas.topics import EVENT_TOPICS
+from services.stream.definition import Extract
+from services.stream.store import Batch, DeadLetter, Tombstone
+
+TYPE_OF_TOPIC = {topic: EventType(event_type) for event_type, topic in EVENT_TOPICS.items()}
+
+DATE_FIELD = {
+    EventType.ENROLMENT: "enrolled_on",
+    EventType.TREATMENT: "effective_on",
+    EventType.VISIT: "visited_on",
+    EventType.LAB: "collected_on",
+    EventType.ADVERSE_EVENT: "onset_on",
+    EventType.CONSENT: "effective_on",
+}
+TIME_FIELD = {
+    EventType.TREATMENT: "effective_at",
+    EventType.VISIT: "visited_at",
+    EventType.LAB: "collected_at",
+}
+
+UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
+
+
+class Record(Interface):
+    """What is read of a Kafka record; aiokafka's ConsumerRecord is one."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an event came from: its partition, when it was received, and its record key."""
+
+    partition: int
+    received_at_ms: int
+    key: bytes | None
+
+
+def decode_records(
+    records: Mapping[tuple[str, int], Sequence[Record]], extract: Mapping[EventType, Extract]
+) -> Batch:
+    """Decode what one poll returned, by (topic, partition), in order of offsets."""
+    batch = Batch()
+    by_type: dict[EventType, list[Record]] = defaultdict(list)
+    for (topic, partition), arrived in records.items():
+        if arrived:
+            by_type[TYPE_OF_TOPIC[topic]].extend(arrived)
+            batch.offsets[topic, partition] = arrived[-1].offset + 1
+            batch.records += len(arrived)
+    for event_type, arrived in by_type.items():
+        _decode_type(event_type, arrived, extract[event_type], batch)
+    return batch
+
+
+def _decode_type(event_type: EventType, records: Sequence[Record], extract: Extract, batch: Batch) -> None:
+    valued = [record for record in records if record.value is not None]
+    if len(valued) < len(records):
+        tombstones = [record for record in records if record.value is None]
+        _take_tombstones(event_type, tombstones, batch)
+        valued = _not_buried(valued, tombstones)
+    events: list[Event] = []
+    sources: list[Source] = []
+    parsed = parse_batch(event_type, [record.value for record in valued])  # type: ignore[misc]
+    for record, event in zip(valued, parsed, strict=True):
+        if isinstance(event, EventRefused):
+            batch.dead_letters.append(_dead_letter(record, event))
+        else:
+            events.append(event)
+            sources.append(Source(record.partition, record.timestamp, record.key))
+    if events:
+        batch.events[event_type] = event_table(event_type, events, sources, extract)
+
+
+def event_table(
+    event_type: EventType, events: Sequence[Event], sources: Sequence[Source], extract: Extract
+) -> pa.Table:
+    """Events of one type as the columns of `events` that do not depend on the store."""
+    dates, times = DATE_FIELD[event_type], TIME_FIELD.get(event_type)
+    columns: dict[str, pa.Array] = {
+        "patient_id": pa.array([e.patient_id for e in events], pa.string()),
+        "site_id": pa.array([e.site_id for e in events], pa.string()),
+        "event_id": pa.array([e.event_id for e in events], pa.string()),
+        "version": pa.array([e.version for e in events], pa.int64()),
+        "retracted": pa.array([e.retracted for e in events], pa.bool_()),
+        "recorded_at": pa.array([e.recorded_at for e in events], UTC_MICROSECONDS).cast(pa.timestamp("us")),
+        "on_date": pa.array([getattr(e, dates) for e in events], pa.date32()),
+        "partition": pa.array([s.partition for s in sources], pa.int16()),
+        "received_at": pa.array([s.received_at_ms for s in sources], pa.timestamp("ms")),
+        "content": pa.array([_content(e, s.key) for e, s in zip(events, sources, strict=True)], pa.uint32()),
+        **extract(events),
+    }
+    if times:
+        columns["at_time"] = pa.array([getattr(e, times) for e in events], pa.time64("us"))
+    return pa.table(columns)
+
+
+def _content(event: Event, key: bytes | None) -> int:
+    """The content's hash from the record's key, which ingest wrote; computed where a key has none."""
+    if key and len(key) > 9 and key[-9] == 0x7C:
+        try:
+            return int(key[-8:], 16)
+        except ValueError:
+            pass
+    return int(content_hash(event)[:8], 16)
+
+
+def _not_buried(valued: Sequence[Record], tombstones: Sequence[Record]) -> list[Record]:
+    """Without the records that a tombstone of the same poll takes back: those of its key before it."""
+    last = {(t.partition, t.key): t.offset for t in tombstones}
+    return [record for record in valued if record.offset > last.get((record.partition, record.key), -1)]
+
+
+def _take_tombstones(event_type: EventType, records: Iterable[Record], batch: Batch) -> None:
+    for record in records:
+        try:
+            key = parse_record_key(record.key or b"")
+            batch.tombstones.append(
+                Tombstone(event_type, key.patient_id, key.site_id, key.event_id, key.version, int(key.h, 16))
+            )
+        except ValueError:
+            reason = "a null record whose key does not name a record version"
+            batch.dead_letters.append(_letter(record, "key_malformed", "", reason))
+
+
+def _dead_letter(record: Record, refused: EventRefused) -> DeadLetter:
+    first = refused.errors[0]
+    return _letter(record, first.code, first.path, first.message)
+
+
+def _letter(record: Record, code: str, path: str, message: str) -> DeadLetter:
+    return DeadLetter(
+        record.topic, record.partition, record.offset, record.key, record.value, code, path, message, record.timestamp
+    )
+
+
+assert set(DATE_FIELD) == set(EVENT_MODELS), "every event type has a clinical date"

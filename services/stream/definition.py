@@ -1,0 +1,99 @@
+"""What a store derives: ordered SQL relations, and how one definition serves every way of running it.
+
+Each `sql/*.sql` file is one SELECT whose first line says what one row is. It names what it reads by plain names:
+`scope` (versions of events), `clock` (one row: today) and the relations before it. The same text becomes
+
+- a temporary table over the patients of a batch (live) or over all of them (rebuild, `compute`, `verify`),
+- a view as of today, and a table macro `…_at(as_of)` over all stored events.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from schemas import Event, EventType
+from schemas.protocol import Protocol
+
+Columns = Mapping[str, "pa.Array"]
+Extract = Callable[[Sequence[Event]], Columns]
+
+STREAM_SQL = Path(__file__).parent / "sql"
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A named SELECT. `stored` relations are tables kept up to date patient by patient."""
+
+    name: str
+    sql: str
+    stored: bool = False
+
+    @classmethod
+    def load(cls, folder: Path, name: str, *, stored: bool = False) -> "Relation":
+        """Read `folder/name.sql`."""
+        return cls(name, (folder / f"{name}.sql").read_text(encoding="utf-8").strip(), stored)
+
+
+@dataclass(frozen=True)
+class StoreDefinition:
+    """Everything that makes one DuckDB file: its events' columns, its relations and its public names."""
+
+    name: str
+    columns: Mapping[str, str]  # columns of `events` beside the common ones: name -> SQL type
+    extract: Mapping[EventType, Extract]  # those columns from events of one type
+    macros: str
+    parameters: Callable[[duckdb.DuckDBPyConnection, Sequence[Protocol]], None]  # fills the protocol tables
+    steps: Sequence[Relation]  # in order of derivation, each with a `patient_key`
+    views: Sequence[Relation]  # over `scope`, `clock`, the steps and each other
+    dated: Sequence[str] = ()  # views that also exist as macros `<name>_at(as_of)`
+    tables: Sequence[str] = ()  # CREATE statements of what is not derived
+    on_refresh: Sequence[str] = ()  # run when new rows stand in temp, before they replace the old: $batch
+    on_calendar: Sequence[str] = ()  # run when today moves: $before, $today, $batch
+    compared: Mapping[str, str] = field(default_factory=dict)  # what `verify` compares: name -> columns left out
+
+    @property
+    def stored(self) -> list[Relation]:
+        """The relations kept as tables."""
+        return [step for step in self.steps if step.stored]
+
+    def view_sql(self, view: Relation) -> str:
+        """The SELECT of a view as of today: stored relations are read, the others derived."""
+        given = {step.name for step in self.stored} | {"clock"} | {v.name for v in self.views}
+        return self._chain(view, "SELECT * FROM events", given)
+
+    def dated_sql(self, name: str) -> str:
+        """The SELECT of `<name>_at(as_of)`: everything derived anew from the stored events."""
+        view = next(view for view in self.views if view.name == name)
+        return self._chain(view, "SELECT * FROM events", set(), today="SELECT as_of::DATE AS today")
+
+    def _chain(self, view: Relation, scope: str, given: set[str], today: str = "") -> str:
+        """`view` behind a WITH of all it needs that is not `given`."""
+        sources = [Relation("scope", scope), Relation("clock", today), *self.steps, *self.views]
+        wanted: list[Relation] = []
+
+        def want(relation: Relation) -> None:
+            for source in sources:
+                if source.name == relation.name or source in wanted or source.name in given:
+                    continue
+                if _mentions(relation.sql, source.name):
+                    want(source)
+                    wanted.append(source)
+
+        want(view)
+        ctes = ",\n".join(f"{relation.name} AS (\n{relation.sql}\n)" for relation in wanted)
+        return f"WITH {ctes}\nSELECT * FROM (\n{view.sql}\n)" if wanted else view.sql
+
+
+def _mentions(sql: str, name: str) -> bool:
+    """Whether `sql`, its comments aside, names a relation."""
+    return re.search(rf"\b{name}\b", re.sub(r"--.*", "", sql)) is not None
+
+
+RECORDS = tuple(
+    Relation.load(STREAM_SQL, name) for name in ("standing_records", "consents", "current_records")
+)
+"""The first steps of every store: which version of which record counts."""

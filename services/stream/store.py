@@ -1,0 +1,524 @@
+"""The DuckDB store of one service: all versions of all events, what is derived from them, and Kafka offsets.
+
+One transaction a batch holds the events, the derived rows of the patients touched, the offsets and what has
+to be published, so that a crash at any point leaves a state that some prefix of the log explains. State is a
+function of the set of events: versions are only ever added (or removed by a tombstone), and a patient's rows
+are derived anew from all of them.
+
+Only one thread writes. Readers take a cursor of their own and fetch whole results, because an open result
+stops DuckDB from checkpointing.
+"""
+
+import hashlib
+import logging
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from schemas import EventType
+from schemas.protocol import Protocol
+from services.runtime.errors import OperatorError
+from services.stream.definition import StoreDefinition
+
+log = logging.getLogger(__name__)
+
+LAYOUT = 1
+"""Version of the tables that cannot be derived (`events`, offsets); a change needs a replay from Kafka."""
+
+DECIMAL = "DECIMAL(18, 9)"
+
+COMMON_COLUMNS: Mapping[str, str] = {
+    "patient_key": "UBIGINT",  # first 8 bytes of the MD5 of patient_id: joins on integers, not on text
+    "record_key": "UBIGINT",  # the same of patient, event type, site and event id: versions compete within it
+    "event_type": "VARCHAR",
+    "version": "BIGINT",
+    "content": "UINTEGER",  # first 8 hex digits of the canonical JSON's SHA-256
+    "retracted": "BOOLEAN",
+    "recorded_at": "TIMESTAMP",  # UTC
+    "received_at": "TIMESTAMP",  # UTC, when ingest received it
+    "on_date": "DATE",
+    "at_time": "TIME",
+    "patient_id": "VARCHAR",
+    "site_id": "VARCHAR",
+    "event_id": "VARCHAR",
+    "partition": "SMALLINT",
+    "batch": "BIGINT",
+}
+
+RECORD_KEY = "md5_number_lower(concat_ws(chr(31), patient_id, event_type, site_id, event_id))"
+REBUILD_EVENTS = 400_000
+"""Events derived at a time in a rebuild; bounds its memory."""
+
+
+class StoreError(OperatorError):
+    """The store cannot be opened or used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """A null record: this version of this record is to be forgotten."""
+
+    event_type: EventType
+    patient_id: str
+    site_id: str
+    event_id: str
+    version: int
+    content: int
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A record that could not be used, as received, and why."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    code: str
+    path: str
+    message: str
+    received_at_ms: int
+
+
+@dataclass
+class Batch:
+    """Decoded records of one transaction. `offsets` are the next to read, by (topic, partition)."""
+
+    events: dict[EventType, pa.Table] = field(default_factory=dict)
+    tombstones: list[Tombstone] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    records: int = 0
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a transaction did. `applied` counts events that were new; the rest were copies."""
+
+    batch: int
+    records: int = 0
+    applied: int = 0
+    patients: int = 0
+    commit_seconds: float = 0.0
+
+
+class EventStore:
+    """One DuckDB file. All writing methods must be called from one thread."""
+
+    def __init__(
+        self,
+        path: Path,
+        definition: StoreDefinition,
+        protocols: Sequence[Protocol],
+        *,
+        today: date,
+        memory_limit: str = "256MB",
+        threads: int = 1,
+    ) -> None:
+        """Open or create the store, and rebuild what is derived if the definition changed.
+
+        Raises StoreError where another process holds the file or another version wrote it.
+        """
+        self.path = path
+        self.definition = definition
+        path.parent.mkdir(parents=True, exist_ok=True)
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "threads": threads,
+            "memory_limit": memory_limit,
+            "preserve_insertion_order": False,
+            "temp_directory": str(path.with_suffix(".tmp")),
+        }
+        self._con = duckdb.connect(":memory:", config=config)
+        try:  # attached by name, since `main` would mean the temporary tables first
+            self._con.execute(f"ATTACH '{_quoted(path)}' AS store; USE store")
+        except duckdb.IOException as error:
+            raise StoreError(_why_not_opened(path, error)) from None
+        self._fingerprint = _fingerprint(definition, protocols)
+        created = not self._tables()
+        if created:
+            self._create(protocols, today)
+        self._check_layout()
+        self._con.execute(
+            "CREATE TEMP TABLE staged AS SELECT * FROM store.events LIMIT 0; "
+            "CREATE TEMP TABLE dirty(patient_key UBIGINT, patient_id VARCHAR)"
+        )
+        if not created and self.info("fingerprint") != self._fingerprint:
+            log.info("definition changed: rebuilding", extra={"store": definition.name})
+            self._define(protocols)
+            self.rebuild()
+        self.set_today(today)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own for a reading thread; fetch whole results and close it."""
+        cursor = self._con.cursor()
+        cursor.execute("USE store")
+        return cursor
+
+    def info(self, name: str) -> str | None:
+        """A fact about the store itself: `layout`, `fingerprint`, `epoch`."""
+        rows = self._con.execute("SELECT value FROM store.store_info WHERE name = ?", [name]).fetchall()
+        return rows[0][0] if rows else None
+
+    @property
+    def today(self) -> date:
+        """The day that the tables are as of."""
+        day: date = self._con.execute("SELECT today FROM store.clock").fetchall()[0][0]
+        return day
+
+    def offsets(self) -> dict[tuple[str, int], tuple[str, int]]:
+        """(topic, partition) -> (id of the topic, next offset to read)."""
+        rows = self._con.execute("SELECT topic, partition, topic_id, next_offset FROM store.offsets").fetchall()
+        return {(topic, partition): (topic_id, offset) for topic, partition, topic_id, offset in rows}
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    def apply(self, batch: Batch, topic_ids: Mapping[str, str] | None = None) -> Applied:
+        """Commit a batch: events, the patients they touch, offsets, dead letters. All or nothing."""
+        con = self._con
+        con.execute("BEGIN")
+        try:
+            number = self._next_batch()
+            fresh = self._take_in(batch, number)
+            patients = self._refresh(number) if fresh else 0
+            self._note_offsets(batch, topic_ids or {})
+            self._note_dead_letters(batch.dead_letters)
+            started = time.perf_counter()
+            con.execute("COMMIT")
+        except BaseException:
+            con.execute("ROLLBACK")
+            raise
+        return Applied(number, batch.records, fresh, patients, time.perf_counter() - started)
+
+    def append(self, batch: Batch) -> int:
+        """Add events, copies included, without deriving: for loading in bulk.
+
+        Call `drop_copies` and `rebuild` after the last.
+        """
+        con = self._con
+        con.execute("BEGIN")
+        try:
+            fresh = self._take_in(batch, self._next_batch(), compare=False)
+            con.execute("COMMIT")
+        except BaseException:
+            con.execute("ROLLBACK")
+            raise
+        return fresh
+
+    def set_contents(self, hashes: Sequence[tuple[int, int]]) -> None:
+        """Write content hashes of events that were appended without: (`batch` of the event, content)."""
+        if not hashes:
+            return
+        numbers, contents = zip(*hashes, strict=True)
+        arrived = pa.table({"batch": pa.array(numbers, pa.int64()), "content": pa.array(contents, pa.uint32())})
+        self._con.register("arrived", arrived)
+        self._con.execute("UPDATE store.events SET content = a.content FROM arrived AS a WHERE events.batch = a.batch")
+        self._con.unregister("arrived")
+
+    def drop_copies(self) -> None:
+        """Remove exact copies of versions that `append` let in; of each the first appended stays."""
+        self._con.execute(
+            "CREATE OR REPLACE TEMP TABLE copies AS SELECT rowid AS row FROM store.events "
+            "SEMI JOIN (SELECT record_key FROM store.events GROUP BY record_key HAVING count(*) > 1) USING (record_key) "
+            "QUALIFY row_number() OVER (PARTITION BY record_key, version, content, recorded_at ORDER BY rowid) > 1"
+        )
+        self._con.execute("DELETE FROM store.events WHERE rowid IN (SELECT row FROM copies)")
+
+    def set_today(self, today: date) -> Applied:
+        """Let the calendar move: derives the patients with events dated between the two days.
+
+        States that follow from windows and today alone are views and need no work; patients whose windows
+        open or close are marked for publication.
+        """
+        con = self._con
+        before = self.today
+        if before == today:
+            return Applied(0)
+        con.execute("BEGIN")
+        try:
+            number = self._next_batch()
+            con.execute("UPDATE store.clock SET today = ?", [today])
+            con.execute(
+                "DELETE FROM dirty; INSERT INTO dirty SELECT DISTINCT patient_key, patient_id FROM store.events "
+                f"WHERE on_date > DATE '{min(before, today)}' AND on_date <= DATE '{max(before, today)}'"
+            )
+            self._scope_of_dirty()
+            patients = self._refresh(number)
+            for statement in self.definition.on_calendar:
+                con.execute(
+                    statement.replace("$batch", str(number))
+                    .replace("$before", f"DATE '{before}'")
+                    .replace("$today", f"DATE '{today}'")
+                )
+            con.execute("COMMIT")
+        except BaseException:
+            con.execute("ROLLBACK")
+            raise
+        return Applied(number, patients=patients)
+
+    def rebuild(self) -> int:
+        """Derive everything anew from the stored events, in one transaction. Returns how many events."""
+        con = self._con
+        events: int = con.execute("SELECT count(*) FROM store.events").fetchall()[0][0]
+        parts = max(1, -(-events // REBUILD_EVENTS))
+        con.execute("BEGIN")
+        try:
+            number = self._next_batch()
+            for part in range(parts):
+                con.execute(
+                    "DELETE FROM dirty; INSERT INTO dirty SELECT DISTINCT patient_key, patient_id FROM store.events "
+                    f"WHERE patient_key % {parts} = {part}"
+                )
+                con.execute(
+                    "CREATE OR REPLACE TEMP TABLE scope AS SELECT * FROM store.events "
+                    f"WHERE patient_key % {parts} = {part}"
+                )
+                self._refresh(number)
+            if not events:
+                self._scope_of_dirty()
+                self._refresh(number)
+            con.execute("COMMIT")
+        except BaseException:
+            con.execute("ROLLBACK")
+            raise
+        return events
+
+    def execute(self, sql: str, parameters: object = None) -> list[tuple[object, ...]]:
+        """Run one statement of the service's own bookkeeping on the writing connection."""
+        rows: list[tuple[object, ...]] = self._con.execute(sql, parameters).fetchall()
+        return rows
+
+    def snapshot(self, path: Path) -> None:
+        """Write a consistent copy for other processes; it appears whole, by rename."""
+        draft = path.with_suffix(f".{uuid.uuid4().hex}.draft")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cursor = self.cursor()
+        try:
+            cursor.execute(f"ATTACH '{_quoted(draft)}' AS snapshot")
+            try:
+                cursor.execute("COPY FROM DATABASE store TO snapshot")
+            finally:
+                cursor.execute("DETACH snapshot")
+            draft.replace(path)
+        finally:
+            cursor.close()
+            draft.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the file; a checkpoint empties its write-ahead log first."""
+        self._con.execute("CHECKPOINT store")
+        self._con.close()
+
+    # -- one transaction's steps ---------------------------------------------------------------------------
+
+    def _next_batch(self) -> int:
+        rows = self._con.execute("UPDATE store.clock SET batch = batch + 1 RETURNING batch").fetchall()
+        number: int = rows[0][0]
+        return number
+
+    def _take_in(self, batch: Batch, number: int, *, compare: bool = True) -> int:
+        """Put new versions into `events`, and all of their patients' versions into `scope`."""
+        con = self._con
+        con.execute("DELETE FROM staged")
+        for event_type, table in batch.events.items():
+            con.register("arrived", table)
+            numbered = "" if "batch" in table.column_names else f", {number}::BIGINT AS batch"
+            con.execute(
+                "INSERT INTO staged BY NAME SELECT *, md5_number_lower(patient_id) AS patient_key, "
+                f"{RECORD_KEY} AS record_key{numbered} FROM (SELECT *, '{event_type}' AS event_type FROM arrived)"
+            )
+            con.unregister("arrived")
+        forgotten = self._forget(batch.tombstones)
+        if not compare:
+            con.execute("INSERT INTO store.events FROM staged")
+            return sum(table.num_rows for table in batch.events.values())
+        con.execute(
+            "DELETE FROM dirty; INSERT INTO dirty SELECT DISTINCT patient_key, patient_id FROM staged"
+            + (" UNION SELECT patient_key, patient_id FROM forgotten" if forgotten else "")
+        )
+        self._scope_of_dirty()
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE fresh AS "
+            "SELECT * FROM staged ANTI JOIN scope USING (record_key, version, content, recorded_at) "
+            "QUALIFY row_number() OVER (PARTITION BY record_key, version, content, recorded_at ORDER BY received_at) = 1"
+        )
+        con.execute("INSERT INTO store.events FROM fresh; INSERT INTO scope FROM fresh")
+        fresh: int = con.execute("SELECT count(*) FROM fresh").fetchall()[0][0]
+        return fresh + forgotten
+
+    def _scope_of_dirty(self) -> None:
+        self._con.execute(
+            "CREATE OR REPLACE TEMP TABLE scope AS SELECT * FROM store.events SEMI JOIN dirty USING (patient_key)"
+        )
+
+    def _forget(self, tombstones: Iterable[Tombstone]) -> int:
+        rows = [
+            (t.patient_id, str(t.event_type), t.site_id, t.event_id, t.version, t.content) for t in tombstones
+        ]
+        if not rows:
+            return 0
+        columns = ["patient_id", "event_type", "site_id", "event_id", "version", "content"]
+        arrived = pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)))
+        con = self._con
+        con.register("arrived", arrived)
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE forgotten AS "
+            f"SELECT md5_number_lower(patient_id) AS patient_key, patient_id, {RECORD_KEY} AS record_key, version, content FROM arrived"
+        )
+        con.unregister("arrived")
+        con.execute(
+            "DELETE FROM store.events USING forgotten AS f WHERE events.record_key = f.record_key "
+            "AND events.version = f.version AND events.content = f.content"
+        )
+        return len(rows)
+
+    def _refresh(self, number: int) -> int:
+        """Derive the dirty patients' relations from `scope` and replace their rows."""
+        con = self._con
+        for step in self.definition.steps:
+            con.execute(f"CREATE OR REPLACE TEMP TABLE {step.name} AS {step.sql}")
+        for statement in self.definition.on_refresh:
+            con.execute(statement.replace("$batch", str(number)))
+        for step in self.definition.stored:
+            con.execute(
+                f"DELETE FROM store.{step.name} WHERE patient_key IN (SELECT patient_key FROM dirty); "
+                f"INSERT INTO store.{step.name} BY NAME FROM temp.{step.name}"
+            )
+        patients: int = con.execute("SELECT count(*) FROM dirty").fetchall()[0][0]
+        return patients
+
+    def _note_offsets(self, batch: Batch, topic_ids: Mapping[str, str]) -> None:
+        if not batch.offsets:
+            return
+        rows = [(t, p, topic_ids.get(t, ""), offset) for (t, p), offset in batch.offsets.items()]
+        columns = ["topic", "partition", "topic_id", "next_offset"]
+        arrived = pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)))
+        self._con.register("arrived", arrived)
+        self._con.execute(
+            "INSERT OR REPLACE INTO store.offsets SELECT topic, partition, topic_id, next_offset FROM arrived"
+        )
+        self._con.unregister("arrived")
+
+    def _note_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        if not letters:
+            return
+        arrived = pa.table(
+            {name: [getattr(letter, name) for letter in letters] for name in DeadLetter.__dataclass_fields__},
+            schema=DEAD_LETTER_SCHEMA,
+        )
+        self._con.register("arrived", arrived)
+        self._con.execute("INSERT INTO store.dead_letters BY NAME FROM arrived")
+        self._con.unregister("arrived")
+
+    # -- creating ------------------------------------------------------------------------------------------
+
+    def _tables(self) -> bool:
+        rows = self._con.execute("SELECT 1 FROM duckdb_tables() WHERE database_name = 'store' AND table_name = 'store_info'").fetchall()
+        return bool(rows)
+
+    def _create(self, protocols: Sequence[Protocol], today: date) -> None:
+        columns = {**COMMON_COLUMNS, **self.definition.columns}
+        self._con.execute("BEGIN")
+        self._con.execute(
+            f"""
+            CREATE TABLE events ({", ".join(f'"{name}" {kind}' for name, kind in columns.items())});
+            CREATE TABLE offsets (topic VARCHAR, partition INTEGER, topic_id VARCHAR, next_offset BIGINT,
+                PRIMARY KEY (topic, partition));
+            CREATE TABLE outbox (patient_key UBIGINT, patient_id VARCHAR, since BIGINT, batch BIGINT);
+            CREATE TABLE dead_letters (topic VARCHAR, partition INTEGER, "offset" BIGINT, key BLOB, value BLOB,
+                code VARCHAR, path VARCHAR, message VARCHAR, received_at_ms BIGINT);
+            CREATE TABLE clock (today DATE, batch BIGINT);
+            CREATE TABLE store_info (name VARCHAR PRIMARY KEY, value VARCHAR);
+            """
+        )
+        self._con.execute("INSERT INTO clock VALUES (?, 0)", [today])
+        self._con.execute(
+            "INSERT INTO store_info VALUES ('layout', ?), ('epoch', ?)", [self._layout(), uuid.uuid4().hex]
+        )
+        for statement in self.definition.tables:
+            self._con.execute(statement)
+        self._con.execute("COMMIT")
+        self._define(protocols)
+
+    def _define(self, protocols: Sequence[Protocol]) -> None:
+        """(Re)create macros, protocol tables, empty stored relations and public views."""
+        cursor = self.cursor()
+        definition = self.definition
+        try:
+            for name in definition.dated:
+                cursor.execute(f"DROP MACRO TABLE IF EXISTS store.{name}_at")
+            for view in reversed(definition.views):
+                cursor.execute(f"DROP VIEW IF EXISTS store.{view.name}")
+            cursor.execute(definition.macros)
+            definition.parameters(cursor, protocols)
+            cursor.execute("CREATE OR REPLACE TEMP VIEW scope AS SELECT * FROM store.events WHERE false")
+            for step in definition.steps:
+                cursor.execute(f"CREATE OR REPLACE TEMP TABLE {step.name} AS {step.sql}")
+                if step.stored:
+                    cursor.execute(f"CREATE OR REPLACE TABLE store.{step.name} AS FROM temp.{step.name} LIMIT 0")
+        finally:
+            cursor.close()
+        cursor = self.cursor()
+        try:
+            for view in definition.views:
+                cursor.execute(f"CREATE OR REPLACE VIEW store.{view.name} AS {definition.view_sql(view)}")
+            for name in definition.dated:
+                sql = definition.dated_sql(name)
+                cursor.execute(f"CREATE OR REPLACE MACRO store.{name}_at(as_of) AS TABLE {sql}")
+            cursor.execute(
+                "INSERT OR REPLACE INTO store_info VALUES ('fingerprint', ?)", [self._fingerprint]
+            )
+        finally:
+            cursor.close()
+
+    def _layout(self) -> str:
+        columns = {**COMMON_COLUMNS, **self.definition.columns}
+        return hashlib.sha256(repr((LAYOUT, sorted(columns.items()))).encode()).hexdigest()[:16]
+
+    def _check_layout(self) -> None:
+        if self.info("layout") != self._layout():
+            raise StoreError(
+                f"{self.path} was written by another version of week12: "
+                "move it aside and start again; it is rebuilt from Kafka"
+            )
+
+
+DEAD_LETTER_SCHEMA = pa.schema(
+    [
+        ("topic", pa.string()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("key", pa.binary()),
+        ("value", pa.binary()),
+        ("code", pa.string()),
+        ("path", pa.string()),
+        ("message", pa.string()),
+        ("received_at_ms", pa.int64()),
+    ]
+)
+
+
+def _fingerprint(definition: StoreDefinition, protocols: Sequence[Protocol]) -> str:
+    """Changes whenever the same events would derive to other rows."""
+    parts = [definition.macros, *(r.sql for r in (*definition.steps, *definition.views)), *definition.tables]
+    parts += [protocol.model_dump_json() for protocol in protocols]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _why_not_opened(path: Path, error: duckdb.IOException) -> str:
+    text = str(error)
+    if "lock" in text.lower():
+        return f"{path} is in use: another process owns this store; stop it first, or use another WEEK12_DATA_DIR"
+    return f"{path} cannot be opened ({text.splitlines()[0]}): move it aside and start again; it is rebuilt from Kafka"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

@@ -1,0 +1,61 @@
+"""The live path must give, for any events in any order and batching, what the slow plain twin gives."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import twin
+from stores import OUTCOMES, SAFETY, emptied, load, rows
+from strategies import Case, batches, cases, disorder
+
+Row = dict[str, Any]
+BIG = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+def same(value: Any) -> Any:
+    """Numbers comparable between floats, decimals and fractions: to nine digits."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, Fraction | Decimal | float | int):
+        return f"{float(value):.9g}"
+    if isinstance(value, list | tuple):
+        return tuple(map(same, value))
+    return value
+
+
+def comparable(found: Iterable[Row], columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The named columns of each row, in a stable order."""
+    return sorted((tuple(same(row[column]) for column in columns) for row in found), key=repr)
+
+
+def assert_tables_equal(store: Any, expected: dict[str, list[Row]]) -> None:
+    for table, wanted in expected.items():
+        found = rows(store, f"SELECT * FROM {table}")
+        columns = sorted(set(wanted[0]) & set(found[0])) if wanted and found else sorted(wanted[0]) if wanted else []
+        if not wanted:
+            assert found == [], table
+            continue
+        assert len(found) == len(wanted), (table, len(found), len(wanted))
+        assert comparable(found, columns) == comparable(wanted, columns), table
+
+
+@given(case=cases(), data=st.data())
+@BIG
+def test_outcomes(case: Case, data: st.DataObject) -> None:
+    arrivals = data.draw(batches(data.draw(disorder(case.events))))
+    store = load(emptied(OUTCOMES, case.today), arrivals)
+    assert_tables_equal(store, twin.outcomes(case.events, case.today))
+
+
+@given(case=cases(), data=st.data())
+@BIG
+def test_safety(case: Case, data: st.DataObject) -> None:
+    arrivals = data.draw(batches(data.draw(disorder(case.events))))
+    store = load(emptied(SAFETY, case.today), arrivals)
+    assert_tables_equal(store, twin.safety(case.events, case.today))

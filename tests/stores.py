@@ -1,0 +1,113 @@
+"""Stores in memory for tests: events in, rows out, by the same code that the services run."""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from schemas import canonical_json, content_hash, parse_event, record_key
+from schemas.protocol import Protocol, load_protocol
+from schemas.topics import EVENT_TOPICS
+from services.outcomes.definition import OUTCOMES
+from services.safety.definition import SAFETY
+from services.stream.decode import decode_records
+from services.stream.definition import StoreDefinition
+from services.stream.store import EventStore
+
+Row = dict[str, Any]
+FU2025 = load_protocol("fu2025")
+
+
+@dataclass(frozen=True)
+class KafkaRecord:
+    """What the decoder reads of a Kafka record."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+def kafka_records(events: Sequence[Row]) -> dict[tuple[str, int], list[KafkaRecord]]:
+    """Events as one poll of Kafka would return them, in one partition a topic."""
+    polled: dict[tuple[str, int], list[KafkaRecord]] = {}
+    for event in events:
+        parsed = parse_event(json.dumps(event))
+        topic = EVENT_TOPICS[parsed.event_type]
+        key = record_key(parsed, content_hash(parsed)).encode()
+        records = polled.setdefault((topic, 0), [])
+        records.append(KafkaRecord(topic, 0, len(records), 1_700_000_000_000, key, json.dumps(event).encode()))
+    return polled
+
+
+def temporary_path(name: str) -> Path:
+    """A fresh place for a store; in memory where the system has one, as no test needs it to outlive a crash."""
+    folder = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    return Path(tempfile.mkdtemp(prefix="week12-", dir=folder)) / f"{name}.duckdb"
+
+
+def open_store(
+    definition: StoreDefinition, today: date, path: Path | None = None, protocols: Sequence[Protocol] = (FU2025,)
+) -> EventStore:
+    """A store of its own in a temporary folder."""
+    return EventStore(path or temporary_path(definition.name), definition, protocols, today=today)
+
+
+@cache
+def _reusable(name: str) -> EventStore:
+    return open_store({"outcomes": OUTCOMES, "safety": SAFETY}[name], date(2000, 1, 1))
+
+
+def emptied(definition: StoreDefinition, today: date) -> EventStore:
+    """An empty store, quickly: the same file again and again, for tests with many examples."""
+    store = _reusable(definition.name)
+    tables = store.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = 'store' AND (table_name IN "
+        "('events', 'offsets', 'outbox', 'dead_letters', 'alert_actions', 'alert_changes') OR table_name IN "
+        f"({', '.join(repr(step.name) for step in definition.stored)}))"
+    )
+    for (table,) in tables:
+        store.execute(f"DELETE FROM store.{table}")
+    store.execute("UPDATE store.clock SET today = ?, batch = 0", [today])
+    return store
+
+
+def rows(store: EventStore, sql: str) -> list[Row]:
+    """The result of a query as dicts."""
+    cursor = store.cursor()
+    try:
+        found = cursor.execute(sql)
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    finally:
+        cursor.close()
+
+
+def contents(store: EventStore) -> dict[str, list[tuple[Any, ...]]]:
+    """Every table that must not depend on arrival, in a comparable order."""
+    return {
+        name: sorted((tuple(row.values()) for row in rows(store, select(name, left_out))), key=repr)
+        for name, left_out in store.definition.compared.items()
+    }
+
+
+def select(name: str, left_out: str) -> str:
+    """All columns of a table but those that inform people only."""
+    return f"SELECT * EXCLUDE ({left_out}) FROM {name}" if left_out else f"SELECT * FROM {name}"
+
+
+def load(store: EventStore, batches: Sequence[Sequence[Row]]) -> EventStore:
+    """Apply each batch in a transaction of its own, as the live path does."""
+    for batch in batches:
+        store.apply(decode_records(kafka_records(batch), store.definition.extract))
+    return store
+
+
+__all__ = ["FU2025", "OUTCOMES", "SAFETY", "canonical_json", "contents", "emptied", "kafka_records", "load", "open_store", "rows"]
