@@ -14,6 +14,7 @@ from services.simulation.chance import seeded
 from services.simulation.records import RawEvent
 
 _EPOCH_VERSIONS_FROM: Final = 1_000_000_000_000
+_MISTAKEN: Final = "-x"
 _COMMON: Final = ("event_type", "site_id", "event_id", "version", "patient_id", "recorded_at")
 _OFTEN_MISTAKEN: Final = ("visit", "lab", "adverse_event", "treatment")
 
@@ -76,11 +77,13 @@ def retraction(event: RawEvent, when: datetime) -> RawEvent:
     return withdrawn
 
 
-def mistaken(rng: Random, event: RawEvent, latest: datetime) -> tuple[RawEvent, RawEvent]:
+def mistaken(
+    rng: Random, event: RawEvent, latest: datetime, suffix: str = _MISTAKEN
+) -> tuple[RawEvent, RawEvent]:
     """A record like `event` that never was, and its retraction, recorded by `latest`."""
     entered = min(recorded_at(event), latest - timedelta(hours=1))
     record = _with_an_error(rng, event) | {
-        "event_id": event["event_id"] + "-x",
+        "event_id": event["event_id"] + suffix,
         "recorded_at": entered.isoformat(),
     }
     record["version"] = _epoch(record) if _numbered_by_time(event) else 1
@@ -109,7 +112,7 @@ def _in_order_of_arrival(rng: Random, sent: Iterable[RawEvent], shares: Shares) 
 
 def _arrival(rng: Random, event: RawEvent, shares: Shares) -> datetime:
     when = recorded_at(event) + timedelta(minutes=rng.randint(0, 300))
-    superseded = event["event_id"].endswith("-x") or event["version"] == 1
+    superseded = event["event_id"].endswith(_MISTAKEN) or event["version"] == 1
     if rng.random() < (shares.late + shares.overtaken * superseded * (not event.get("retracted"))):
         when += timedelta(days=rng.randint(2, 60))
     return when

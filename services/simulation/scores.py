@@ -25,6 +25,7 @@ _LESIONS: Final[tuple[Items, ...]] = (
     (3, 2, 2, 1),
     (3, 3, 3, 1),
 )
+_BY_SEVERITY: Final = (_HEALED, *sorted(_LESIONS, key=sum))
 
 
 def named_segment(items: Items) -> RawEvent:
@@ -114,3 +115,13 @@ def draw_body(rng: Random, sex: str) -> Body:
     index = bell(rng, 19.2, 2.2, 15.5, 25)
     haematocrit = round(bell(rng, 39 if sex == "male" else 36, 3, 30, 46), 1)
     return Body(sex, height, round(index * (height / 100) ** 2, 1), haematocrit)
+
+
+def draw_plain_segments(rng: Random, severity: float) -> RawEvent:
+    """All five segments with lesions as grave as `severity` (0 healed .. 1 severe) allows; any total."""
+    chance = rng.random
+    most = severity * len(_BY_SEVERITY)
+    return {
+        name: named_segment(_BY_SEVERITY[min(int(chance() * most), len(_BY_SEVERITY) - 1)])
+        for name in SEGMENTS
+    }

@@ -253,7 +253,7 @@ def count_patient(patient: Patient, n: Counter[str], of: Counter[str]) -> None:
         if first and week_12 and not normal(patient, first):
             of[f"{marker}_normalisation"] += 1
             n[f"{marker}_normalisation"] += normal(patient, week_12)
-    failed = [day for day in patient.intercurrent() if value and day <= patient.chosen_day()]
+    failed = [day for day in patient.intercurrent() if value is not None and day <= patient.chosen_day()]
     of.update(response_nri=1, remission_nri=1)
     if value is not None and not failed:
         n.update(response_nri=baseline - value >= 100, remission_nri=value < 150)
