@@ -200,24 +200,21 @@ def ucum_unit(unit: str) -> str:
 
 
 class Conversion(NamedTuple):
-    """How a code's results in one unit become canonical; `matches_code`: is the unit the one LOINC means."""
+    """How a code's results in one unit become canonical.
+
+    `lowest` and `highest` are the plausible limits in that unit; `matches_code` tells whether it is the unit
+    that the LOINC code means.
+    """
 
     analyte: Analyte
     factor: float
+    lowest: float
+    highest: float
     matches_code: bool
 
     def holds(self, value: float) -> bool:
-        """Whether `value` is plausible once converted (R3.6), limits included."""
-        return _within(self.analyte.low, value, self.factor, self.analyte.high)
-
-    def holds_limit(self, limit: float | None) -> bool:
-        """Whether `limit` can be a reference limit of results in this unit."""
-        return limit is None or _within(0, limit, self.factor, self.analyte.high)
-
-
-def _within(low: float, value: float, factor: float, high: float) -> bool:
-    # Rounding costs more than all the rest, and matters only to what a binary artefact put just outside.
-    return low <= value * factor <= high or low <= convert(value, factor) <= high
+        """Whether `value` is plausible (R3.6): within the limits once converted, and these included."""
+        return self.analyte.low <= convert(value, self.factor) <= self.analyte.high
 
 
 class NotConvertible(ValueError):
@@ -245,7 +242,8 @@ def conversion(code: str, unit: str) -> Conversion:
     factor = analyte.factors.get(spelled)
     if factor is not None:
         wanted = analyte.codes.get(code, _ANY)
-        return Conversion(analyte, factor, not wanted or spelled in wanted)
+        lowest, highest = analyte.low / factor, analyte.high / factor
+        return Conversion(analyte, factor, lowest, highest, not wanted or spelled in wanted)
     accepted = ", ".join(analyte.factors)
     if spelled in _KNOWN_UNITS:
         raise NotConvertible(
@@ -278,9 +276,9 @@ _COMPARATORS = {"≤": "<=", "≥": ">="}
 
 
 @lru_cache(maxsize=4096)
-def read_result_text(text: str) -> tuple[str, float] | None:
-    """Comparator and bound of a censored result (R3.4); None where the text is nothing of that form."""
+def read_result_text(text: str) -> tuple[str, float]:
+    """Comparator and bound of a censored result (R3.4). Raises ValueError for text of another form."""
     match = _RESULT.fullmatch(unicodedata.normalize("NFKC", text))
     if match is None:
-        return None
+        raise ValueError("must be a number, or text with a comparator such as <5")
     return _COMPARATORS.get(match[1], match[1]), float(match[2])

@@ -33,6 +33,18 @@ class Part(BaseModel):
         use_attribute_docstrings=True,
     )
 
+    parts: ClassVar[tuple[str, ...]] = ()
+    """The fields that hold such objects themselves."""
+
+    def stated_fields(self) -> int:
+        """How many fields the JSON text stated, those of its parts included."""
+        count = len(self.__pydantic_fields_set__)
+        for name in self.parts:
+            part: Part | None = self.__dict__[name]
+            if part is not None:
+                count += part.stated_fields()
+        return count
+
 
 class Event(Part):
     """One version of a record of one site.

@@ -5,7 +5,7 @@ parsed by form first: pydantic alone would read the text "1700006400" as a date.
 """
 
 from datetime import UTC, date, datetime, time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
@@ -135,6 +135,20 @@ class Whole:
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
 
 
+class _Number:
+    """A number before it is compared: Python takes false for 0."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return cs.chain_schema([cs.float_schema(strict=True), handler(source)])
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return handler(cast(cs.ChainSchema, schema)["steps"][1])
+
+
+AbdominalMass = Annotated[Literal[0, 2, 5], _Number()]
+"""Abdominal mass: 0 none, 2 questionable, 5 definite (R1.1)."""
 Grade03 = Annotated[int, Whole(0, 3)]
 Haematocrit = Annotated[float, Field(ge=10, le=70)]
 """Haematocrit in %, within R1.10."""

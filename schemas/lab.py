@@ -64,8 +64,14 @@ class Lab(Event):
         except NotConvertible as problem:
             return (((problem.field,), problem.code, problem.reason),)
         low, high = values["ref_low"], values["ref_high"]
-        if type(value) is float and way.holds(value) and low is None and way.holds_limit(high):
-            return ()  # most results: not even a generator
+        _, _, lowest, highest, _ = way
+        if (
+            type(value) is float
+            and lowest <= value <= highest
+            and low is None
+            and (high is None or 0 <= high <= highest)
+        ):
+            return ()  # most results: nothing converted, no generator made
         return [*_value_problems(value, values["comparator"], way), *_limit_problems(low, high, way)]
 
     def warnings(self) -> tuple[Refusal, ...]:
@@ -78,11 +84,11 @@ class Lab(Event):
 
 def _value_problems(value: float | str | None, comparator: str | None, way: Conversion) -> Iterator[Problem]:
     if isinstance(value, str):
-        result = read_result_text(value)
-        if result is None:
-            yield ("value",), "type", "must be a number, or text with a comparator such as <5"
+        try:
+            stated, value = read_result_text(value)
+        except ValueError as error:
+            yield ("value",), "type", str(error)
             return
-        stated, value = result
         if comparator not in (None, stated):
             yield ("comparator",), "inconsistent", "differs from the one in value"
     if value is not None and not way.holds(value):
@@ -92,7 +98,7 @@ def _value_problems(value: float | str | None, comparator: str | None, way: Conv
 
 def _limit_problems(low: float | None, high: float | None, way: Conversion) -> Iterator[Problem]:
     for name, limit in (("ref_low", low), ("ref_high", high)):
-        if not way.holds_limit(limit):
+        if limit is not None and not 0 <= limit <= way.highest:
             yield (name,), "implausible", "must be a limit in the unit of the value"
     if low is not None and high is not None and low > high:
         yield ("ref_low",), "inconsistent", "is above ref_high"
@@ -105,18 +111,16 @@ def canonical_result(lab: Lab) -> LabResult:
     """
     if lab.analyte is None or lab.unit is None or lab.value is None:
         raise ValueError("a retraction without analyte, value and unit has no result")
-    analyte, factor, _ = conversion(lab.analyte, lab.unit)
-    value, comparator = lab.value, lab.comparator
+    way = conversion(lab.analyte, lab.unit)
+    value: float | str = lab.value
+    comparator: str | None = lab.comparator
     if isinstance(value, str):
-        result = read_result_text(value)
-        if result is None:
-            raise ValueError("the value is neither a number nor a censored result")
-        comparator, value = result[0], result[1]  # type: ignore[assignment]
+        comparator, value = read_result_text(value)
     return LabResult(
-        analyte.name,
-        convert(value, factor),
+        way.analyte.name,
+        convert(value, way.factor),
         comparator,
-        analyte.unit,
-        None if lab.ref_low is None else convert(lab.ref_low, factor),
-        None if lab.ref_high is None else convert(lab.ref_high, factor),
+        way.analyte.unit,
+        None if lab.ref_low is None else convert(lab.ref_low, way.factor),
+        None if lab.ref_high is None else convert(lab.ref_high, way.factor),
     )

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from schemas.adverse_event import AdverseEvent
 from schemas.consent import Consent
+from schemas.duplicates import may_repeat_a_field, repeats_a_field
 from schemas.enrolment import Enrolment
 from schemas.event import Event, EventType
 from schemas.lab import Lab
@@ -63,21 +64,29 @@ def parse_batch(event_type: EventType, values: Sequence[bytes]) -> list[Event | 
         return _parse_many(event_type, values)
 
 
-def _parse_many(event_type: EventType, values: Sequence[bytes]) -> list[Event | EventRefused]:
+def _parse_many(
+    event_type: EventType, values: Sequence[bytes], *, follow_hints: bool = True
+) -> list[Event | EventRefused]:
     if len(values) <= 1:
         return [_parse_one(event_type, value) for value in values]
     values = [value.strip(_JSON_SPACE) for value in values]
     joined = b"\n,".join(values)
     if not _is_one_object_each(joined, len(values)):
         odd = {i for i, value in enumerate(values) if not _is_one_object_each(value, 1)}
-        return _parse_around(event_type, values, odd)
+        return _parse_around(event_type, values, odd, follow_hints=follow_hints)
     try:
         events = _lists[event_type].validate_json(b"[" + joined + b"]")
     except ValidationError as error:
-        return _parse_around(event_type, values, _suspects(error, len(values)))
+        suspects = _suspects(error, len(values)) if follow_hints else set()
+        return _parse_around(event_type, values, suspects, follow_hints=False)
     if len(events) != len(values):
-        return _parse_around(event_type, values, set())
-    return list(events)
+        return _parse_around(event_type, values, set(), follow_hints=False)
+    if not may_repeat_a_field(joined, sum(event.stated_fields() for event in events)):
+        return list(events)
+    return [
+        _parse_one(event_type, value) if may_repeat_a_field(value, event.stated_fields()) else event
+        for value, event in zip(values, events, strict=True)
+    ]
 
 
 _JSON_SPACE = b" \t\r\n"
@@ -95,20 +104,22 @@ def _is_one_object_each(joined: bytes, count: int) -> bool:
 
 
 def _suspects(error: ValidationError, count: int) -> set[int]:
-    """Where pydantic found errors; a hint only, since a malformed value may shift those after it."""
+    """Where pydantic found errors: a hint to follow once, as a value that is two objects shifts the rest."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
     places = {detail["loc"][0] for detail in details if detail["loc"]}
     return {place for place in places if isinstance(place, int) and place < count}
 
 
 def _parse_around(
-    event_type: EventType, values: Sequence[bytes], suspects: set[int]
+    event_type: EventType, values: Sequence[bytes], suspects: set[int], *, follow_hints: bool
 ) -> list[Event | EventRefused]:
     """Parse `suspects` one by one and the others as a batch; without a suspect, each half as a batch."""
     if not suspects:
         middle = len(values) // 2
-        return _parse_many(event_type, values[:middle]) + _parse_many(event_type, values[middle:])
-    others = iter(_parse_many(event_type, [v for i, v in enumerate(values) if i not in suspects]))
+        halves = values[:middle], values[middle:]
+        return [e for half in halves for e in _parse_many(event_type, half, follow_hints=follow_hints)]
+    rest = [value for i, value in enumerate(values) if i not in suspects]
+    others = iter(_parse_many(event_type, rest, follow_hints=follow_hints))
     return [_parse_one(event_type, v) if i in suspects else next(others) for i, v in enumerate(values)]
 
 
@@ -119,9 +130,13 @@ def _parse_one(event_type: EventType, value: bytes) -> Event | EventRefused:
 def _parse(validate: Callable[[bytes | str], Event], text: bytes | str) -> Event | EventRefused:
     """The refusal is returned, so that no traceback keeps the input alive."""
     try:
-        return validate(text)
+        event = validate(text)
     except ValidationError as error:
         return EventRefused(refusals_of(error, _FIELDS))
+    encoded = text.encode() if isinstance(text, str) else text
+    if may_repeat_a_field(encoded, event.stated_fields()) and repeats_a_field(encoded):
+        return EventRefused([Refusal("", "json_malformed", "names a field twice")])
+    return event
 
 
 def _not_json() -> EventRefused:

@@ -96,7 +96,9 @@ _PERSONAL_FIELD = re.compile(
     r"(?i)(first|last|given|family|full|patient)?_?(name|surname)|initials|(date_of_)?birth(_?(date|day))?|dob|"
     r"e?_?mail(_address)?|(tele)?phone(_number)?|telecom|address|photo|mrn|hospital_number"
 )
-_PARTIAL_DATE = re.compile(r"[0-9]{4}(-([0-9]{2}|[A-Za-z?-]+))?(-(00|[A-Za-z?-]+)?)?")
+_PARTIAL_DATE = re.compile(
+    r"[0-9]{4}(-([0-9]{2}|[A-Za-z?-]+)(-(00|[A-Za-z?-]+))?)?|[0-9]{4}-(00|-|[A-Za-z?]+)-[0-9]{2}"
+)
 DAY_REASON = "must be a calendar date, YYYY-MM-DD"
 
 _WRONG_SHAPES = {

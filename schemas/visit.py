@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field
 
 from schemas.event import Event, EventType, Part, stated
-from schemas.fields import BodyWeight, ClockTime, Day, Grade03, Haematocrit, Text128, VisitKind, Whole
+from schemas.fields import (
+    AbdominalMass,
+    BodyWeight,
+    ClockTime,
+    Day,
+    Grade03,
+    Haematocrit,
+    Text128,
+    VisitKind,
+    Whole,
+)
 from schemas.refusals import Problem, Refusal
 
 _Stools = Annotated[float, Field(ge=0, le=60)]
@@ -40,7 +50,7 @@ class CdaiComponents(Part):
     """Complication categories present (R1.2); an empty list says that there are none."""
     antidiarrhoeal: bool | None = None
     """Diphenoxylate, an opiate or loperamide taken in the week."""
-    abdominal_mass: Literal[0, 2, 5] | None = None
+    abdominal_mass: AbdominalMass | None = None
     """0 none, 2 questionable, 5 definite."""
     haematocrit_pct: Haematocrit | None = None
     """Haematocrit in %."""
@@ -81,6 +91,8 @@ class SesCdSegment(Part):
 
 class SesCdSegments(Part):
     """SES-CD by segment; null or absent means not explored, never 0 (R2.6)."""
+
+    parts = ("ileum", "right_colon", "transverse_colon", "left_colon", "rectum")
 
     ileum: SesCdSegment | None = None
     """Terminal ileum."""
@@ -126,6 +138,7 @@ class Visit(Event):
 
     required = ("visited_on",)
     dates = ("visited_on",)
+    parts = ("cdai_components", "pro2", "ses_cd_segments")
 
     event_type: Literal[EventType.VISIT]
     """Always `visit`."""

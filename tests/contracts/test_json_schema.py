@@ -37,8 +37,12 @@ CALCULATED = {
 }
 
 
+def schema(event_type: str) -> Any:
+    return json.loads(schema_path(EventType(event_type)).read_text(encoding="utf-8"))
+
+
 def validator(event_type: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema_path(EventType(event_type)).read_text(encoding="utf-8")))
+    return Draft202012Validator(schema(event_type))
 
 
 @pytest.mark.parametrize("event_type", EventType)
@@ -53,13 +57,13 @@ def test_there_is_one_schema_file_for_each_event_type() -> None:
 
 @pytest.mark.parametrize("event_type", EventType)
 def test_schema_is_valid_itself(event_type: EventType) -> None:
-    Draft202012Validator.check_schema(validator(event_type).schema)
+    Draft202012Validator.check_schema(schema(event_type))
 
 
 @pytest.mark.parametrize("event_type", EventType)
 def test_every_field_is_described(event_type: EventType) -> None:
-    schema = validator(event_type).schema
-    objects = [schema, *schema.get("$defs", {}).values()]
+    root = schema(event_type)
+    objects = [root, *root.get("$defs", {}).values()]
     fields: dict[str, Any] = {name: field for part in objects for name, field in part["properties"].items()}
     assert [name for name, field in fields.items() if not field.get("description")] == []
     assert set(EVENT_MODELS[event_type].model_fields) <= set(fields)
