@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     batch_max_records: Positive = 20_000
     linger_ms: Annotated[int, Field(ge=0)] = 50
     """How long a processor gathers records for one transaction."""
+    fetch_max_wait_ms: Positive = 500
+    """How long the broker may hold an empty fetch; short (20) only on the embedded broker, which sleeps it off."""
     session_timeout_ms: Positive = 45_000
     """Kafka group session; short (2 000 to 6 000) only on the embedded broker: its joins take half of it."""
 

@@ -1,0 +1,95 @@
+"""What the parts of one processing service share: its store and the threads that may touch it, and its state."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from services.runtime.metrics import Metrics
+from services.runtime.settings import Settings
+from services.stream.store import Applied, EventStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS = 3
+
+
+class Pulse:
+    """Wakes whoever waits, each time something was committed."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self.count = 0
+
+    def beat(self) -> None:
+        """Wake all who wait now."""
+        self.count += 1
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def wait(self, seen: int, timeout: float) -> int:
+        """Return the count once it is beyond `seen`, or after `timeout` seconds."""
+        if self.count <= seen:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._event.wait()
+            except TimeoutError:
+                pass
+        return self.count
+
+
+class Node:
+    """One service's store with its one writing thread and a few reading ones.
+
+    `parts` says how each part is doing, for `/health/ready`; `behind` is true while a backlog is worked off.
+    """
+
+    def __init__(self, settings: Settings, store: EventStore, metrics: Metrics) -> None:
+        self.settings = settings
+        self.store = store
+        self.metrics = metrics
+        self.committed = Pulse()
+        self.parts = {"kafka": "starting", "store": "ok"}
+        self.behind = False
+        self.last: Applied | None = None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self.store.definition.name
+
+    def ready(self) -> tuple[bool, dict[str, str]]:
+        """Whether the service can do its work, and the state of its parts."""
+        return all(state == "ok" for state in self.parts.values()), dict(self.parts)
+
+    async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run in the one thread that may write; calls never overlap."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, lambda: function(*args, **kwargs))
+
+    async def read(self, sql: str, parameters: Sequence[object] | dict[str, object] | None = None) -> list[dict[str, Any]]:
+        """Rows of a query as dicts, on a cursor of its own, read to the end."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, sql, parameters)
+
+    def _query(self, sql: str, parameters: Sequence[object] | dict[str, object] | None) -> list[dict[str, Any]]:
+        cursor = self.store.cursor()
+        try:
+            found = cursor.execute(sql, parameters)
+            names = [column[0] for column in found.description]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        finally:
+            cursor.close()
+
+    async def in_reader(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run something slow that only reads, off the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, lambda: function(*args, **kwargs))
+
+    def close(self) -> None:
+        """Let the threads finish and close the store."""
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self.store.close()

@@ -1,0 +1,181 @@
+"""Pulls the six event topics in batches and applies each in one store transaction.
+
+A Faust service, not agents: an agent acknowledges records whose handling failed and caps far below what a
+registry needs. Positions are the store's own, written in the same transaction as the state; Kafka's are
+never asked.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from mode import Service
+
+from schemas.topics import EVENT_TOPICS
+from services.broker import BrokerProblem
+from services.broker.topics import topic_ids
+from services.runtime.errors import OperatorError
+from services.stream.decode import TYPE_OF_TOPIC, decode_records
+from services.stream.node import Node
+from services.stream.store import Applied, Batch
+
+log = logging.getLogger(__name__)
+
+Polled = dict[tuple[str, int], Sequence[ConsumerRecord]]
+
+IDLE_SECONDS = 0.5
+RETRY_SECONDS = 1.0
+FETCH_BYTES = 512 * 1024
+"""Per partition; bounds what waits in memory during a backlog."""
+EACH_RECORD_TIMED = 1_000
+"""Up to this many records a batch, the time to state is observed for every one; beyond, for the oldest."""
+
+
+class Processor(Service):  # type: ignore[misc]
+    """Reads, applies, and says how far it is; recovers by itself from a broker or disk that went away."""
+
+    def __init__(self, node: Node, **options: Any) -> None:
+        super().__init__(**options)
+        self.node = node
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _pull(self) -> None:
+        while not self.should_stop:
+            try:
+                await self._pull_until_broken()
+            except (KafkaError, BrokerProblem, OSError) as error:
+                self.node.parts["kafka"] = "away"
+                log.warning("Kafka is away (%s): trying again", type(error).__name__)
+                await self.sleep(RETRY_SECONDS)
+
+    async def _pull_until_broken(self) -> None:
+        node = self.node
+        consumer = AIOKafkaConsumer(
+            **node.settings.aiokafka_options(),
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=node.settings.fetch_max_wait_ms,
+            metadata_max_age_ms=30_000,
+        )
+        await consumer.start()
+        try:
+            ids = await node.in_reader(
+                topic_ids, node.settings.kafka_python_options(), list(EVENT_TOPICS.values())
+            )
+            await self._take_up(consumer, ids)
+            node.parts["kafka"] = "ok"
+            while not self.should_stop:
+                polled = await self._poll(consumer)
+                if polled:
+                    await self._apply(polled, ids)
+                self._note_lag(consumer, polled)
+        except OffsetOutOfRangeError:
+            raise OperatorError(
+                f"the {node.name} store has read further than Kafka's log reaches: this is another or an "
+                "emptied Kafka. Point KAFKA_BOOTSTRAP_SERVERS at the right one, or start with an empty WEEK12_DATA_DIR"
+            ) from None
+        finally:
+            await consumer.stop()
+
+    async def _take_up(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
+        """Assign every partition of the event topics and go to where the store stands."""
+        missing = sorted(set(EVENT_TOPICS.values()) - ids.keys())
+        if missing:
+            raise BrokerProblem(f"topics are missing: {', '.join(missing)}")
+        stored = self.node.store.offsets()
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in EVENT_TOPICS.values()
+            for number in range(self.node.settings.partitions)  # checked against the broker at start
+        ]
+        consumer.assign(partitions)
+        for partition in partitions:
+            topic_id, offset = stored.get((partition.topic, partition.partition), ("", 0))
+            if offset and topic_id != ids[partition.topic]:
+                log.warning("%s was made anew: reading it from its start", partition.topic)
+                offset = 0
+            consumer.seek(partition, offset)
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> Polled:
+        """What has arrived; a short wait after the first record lets more share its transaction."""
+        most = self.node.settings.batch_max_records
+        polled: Polled = _by_topic(await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000), max_records=most))
+        count = sum(map(len, polled.values()))
+        self.node.behind = count >= most
+        if polled and count < most and self.node.settings.linger_ms:
+            await self.sleep(self.node.settings.linger_ms / 1000)
+            more = _by_topic(await consumer.getmany(timeout_ms=0, max_records=most - count))
+            for partition, records in more.items():
+                polled[partition] = [*polled.get(partition, ()), *records]
+        return polled
+
+    async def _apply(self, polled: Polled, ids: dict[str, str]) -> None:
+        """Decode and commit; a store that cannot commit is tried again with the same batch until it can."""
+        node = self.node
+        started = time.perf_counter()
+        while True:
+            try:
+                batch, applied = await node.write(self._decode_and_commit, polled, ids)
+            except duckdb.Error as error:
+                node.parts["store"] = "cannot commit"
+                log.error("the store cannot commit (%s): trying the same batch again", type(error).__name__)
+                await self.sleep(RETRY_SECONDS)
+                if self.should_stop:
+                    return
+            else:
+                break
+        node.parts["store"] = "ok"
+        node.last = applied
+        node.committed.beat()
+        self._measure(polled, batch, applied, time.perf_counter() - started)
+
+    def _decode_and_commit(self, polled: Polled, ids: dict[str, str]) -> tuple[Batch, Applied]:
+        batch = decode_records(polled, self.node.store.definition.extract)
+        return batch, self.node.store.apply(batch, ids)
+
+    def _measure(self, polled: Polled, batch: Batch, applied: Applied, seconds: float) -> None:
+        node, metrics = self.node, self.node.metrics
+        metrics.stream_batch_duration_seconds.labels(node.name).observe(seconds)
+        metrics.store_commit_duration_seconds.labels(node.name).observe(applied.commit_seconds)
+        refused: dict[str, int] = {}
+        for letter in batch.dead_letters:
+            refused[letter.topic] = refused.get(letter.topic, 0) + 1
+            metrics.dead_letters_total.labels(node.name, letter.code).inc()
+        now = time.time()
+        for (topic, number), records in polled.items():
+            if not records:
+                continue
+            labels = (node.name, topic, str(number))
+            metrics.consumer_last_record_timestamp_seconds.labels(*labels).set(records[-1].timestamp / 1000)
+            ages = metrics.event_to_state_seconds.labels(node.name, str(TYPE_OF_TOPIC[topic]))
+            for record in records if batch.records <= EACH_RECORD_TIMED else records[:1]:
+                ages.observe(max(0.0, now - record.timestamp / 1000))
+        by_topic: dict[str, int] = {}
+        for (topic, _), records in polled.items():
+            by_topic[topic] = by_topic.get(topic, 0) + len(records)
+        # Copies are counted over the batch; which topic they came from is not kept.
+        copies = max(0, batch.records - len(batch.dead_letters) - applied.applied)
+        for topic, count in by_topic.items():
+            dead = refused.get(topic, 0)
+            unchanged = round(copies * count / batch.records)
+            metrics.stream_records_total.labels(node.name, topic, "dead_letter").inc(dead)
+            metrics.stream_records_total.labels(node.name, topic, "unchanged").inc(unchanged)
+            metrics.stream_records_total.labels(node.name, topic, "applied").inc(max(0, count - dead - unchanged))
+
+    def _note_lag(self, consumer: AIOKafkaConsumer, polled: Polled) -> None:
+        lag = self.node.metrics.consumer_lag_records
+        for topic, number in polled:
+            partition = TopicPartition(topic, number)
+            end = consumer.highwater(partition)
+            if end is not None:
+                lag.labels(self.node.name, topic, str(number)).set(max(0, end - polled[topic, number][-1].offset - 1))
+
+
+def _by_topic(polled: dict[TopicPartition, list[ConsumerRecord]]) -> Polled:
+    return {(tp.topic, tp.partition): records for tp, records in polled.items() if records}
+

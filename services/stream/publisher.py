@@ -1,0 +1,153 @@
+"""Publication: what a transaction left in an outbox goes to its topic, again and again until acknowledged.
+
+It follows the commit and never precedes it, so that a topic cannot show what the tables do not; and since the
+outbox is part of the transaction, a crash cannot make a topic miss what the tables show.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import duckdb
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from mode import Service
+
+from schemas.topics import DEAD_LETTERS
+from services.stream.node import Node
+from services.stream.store import EventStore
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+BACKLOG_PATIENCE_SECONDS = 5.0
+"""While a backlog is worked off, publication waits up to this long: only the newest state matters."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A record to publish; `mark` is what the outbox needs to cross it off."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    mark: Any
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class Outbox(Protocol):
+    """A table of things to publish."""
+
+    def pending(self, store: EventStore) -> list[Message]:
+        """The next messages, at most some thousand; reads only. Runs in a reading thread."""
+
+    def done(self, store: EventStore, messages: Sequence[Message]) -> None:
+        """Cross off acknowledged messages that have not changed since. Runs in the writing thread."""
+
+
+class Publisher(Service):  # type: ignore[misc]
+    """Empties outboxes into Kafka, with acks=all."""
+
+    def __init__(self, node: Node, outboxes: Sequence[Outbox], **options: Any) -> None:
+        super().__init__(**options)
+        self.node = node
+        self.outboxes = outboxes
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _publish(self) -> None:
+        while not self.should_stop:
+            try:
+                await self._publish_until_broken()
+            except (KafkaError, OSError, duckdb.Error) as error:
+                log.warning("publication stopped (%s): trying again", type(error).__name__)
+                await self.sleep(RETRY_SECONDS)
+
+    async def _publish_until_broken(self) -> None:
+        # Not idempotent: consumers of a compacted topic take the newest, and copies do no harm.
+        producer = AIOKafkaProducer(
+            **self.node.settings.aiokafka_options(),
+            acks="all",
+            enable_idempotence=False,
+            linger_ms=5,
+            max_request_size=8 * 1024 * 1024,
+        )
+        await producer.start()
+        try:
+            seen = -1
+            while not self.should_stop:
+                for outbox in self.outboxes:
+                    while await self._empty(producer, outbox) and not self.should_stop:
+                        pass
+                seen = await self.node.committed.wait(seen, IDLE_SECONDS)
+                await self._let_backlog_pass()
+        finally:
+            await producer.stop()
+
+    async def _empty(self, producer: AIOKafkaProducer, outbox: Outbox) -> int:
+        node = self.node
+        messages = await node.in_reader(outbox.pending, node.store)
+        started = time.perf_counter()
+        sent = [
+            await producer.send(m.topic, key=m.key, value=m.value, headers=list(m.headers)) for m in messages
+        ]
+        for future in sent:
+            await future
+        if messages:
+            await node.write(outbox.done, node.store, messages)
+            seconds = node.metrics.kafka_produce_duration_seconds.labels(messages[0].topic)
+            seconds.observe(time.perf_counter() - started)
+        return len(messages)
+
+    async def _let_backlog_pass(self) -> None:
+        waited = 0.0
+        while self.node.behind and waited < BACKLOG_PATIENCE_SECONDS and not self.should_stop:
+            await self.sleep(0.2)
+            waited += 0.2
+
+
+class DeadLetters:
+    """Records that could not be used, to the dead-letter topic, with their reason and origin in headers."""
+
+    def pending(self, store: EventStore) -> list[Message]:
+        """The oldest letters not yet published."""
+        cursor = store.cursor()
+        try:
+            rows = cursor.execute(
+                'SELECT topic, partition, "offset", key, value, code, path, message, received_at_ms '
+                "FROM dead_letters ORDER BY ALL LIMIT 500"
+            ).fetchall()
+        finally:
+            cursor.close()
+        return [self._message(store.definition.name, row) for row in rows]
+
+    @staticmethod
+    def _message(service: str, row: tuple[Any, ...]) -> Message:
+        topic, partition, offset, key, value, code, path, reason, received_at_ms = row
+        headers = {
+            "error": reason,
+            "error-code": code,
+            "error-path": path,
+            "source": service,
+            "received_at": str(received_at_ms),
+            "origin-topic": topic,
+            "origin-partition": str(partition),
+            "origin-offset": str(offset),
+            "attempt": "1",
+        }
+        return Message(
+            DEAD_LETTERS,
+            key or f"{topic}:{partition}:{offset}".encode(),
+            value,
+            (topic, partition, offset),
+            [(name, text.encode()) for name, text in headers.items()],
+        )
+
+    def done(self, store: EventStore, messages: Sequence[Message]) -> None:
+        """Letters that are in the topic need not stand here."""
+        for message in messages:
+            store.execute(
+                'DELETE FROM store.dead_letters WHERE topic = ? AND partition = ? AND "offset" = ?', message.mark
+            )
