@@ -86,7 +86,7 @@ def refusals_of(error: ValidationError, fields: frozenset[str]) -> tuple[Refusal
         else:
             refusals.setdefault((refusal.path, refusal.code), refusal)
     for path, wanted in shapes.items():
-        if not any(told.startswith(path) for told, _ in refusals):
+        if not any(told == path or told.startswith((f"{path}[", f"{path}.")) for told, _ in refusals):
             refusals[path, "type"] = Refusal(path, "type", f"must be {' or '.join(wanted)}")
     return tuple(refusals.values())
 
