@@ -68,7 +68,7 @@ class Sender:
 
     async def _send(self, chunk: Chunk) -> None:
         rejects = await self._deliver(chunk.lines) if chunk.lines else []
-        self.statuses["refused"] += len(chunk.rejects)
+        self.statuses.update("refused" for _ in chunk.rejects)
         self._done(chunk, [*chunk.rejects, *rejects])
 
     async def _deliver(self, lines: Sequence[Line]) -> list[Reject]:

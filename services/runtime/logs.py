@@ -56,6 +56,7 @@ def configure_logs(service: str, level: str = "INFO") -> None:
             static_fields={"service": service},
         )
     )
+    logging.raiseExceptions = False  # the module's own complaints show the exception being logged
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

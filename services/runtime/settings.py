@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     linger_ms: Annotated[int, Field(ge=0)] = 50
     """How long a processor gathers records for one transaction."""
     fetch_max_wait_ms: Positive = 500
-    """How long the broker may hold an empty fetch; short (20) only on the embedded broker, which sleeps it off."""
+    """How long a broker may hold an empty fetch; short (20) on the embedded one, which sleeps it off."""
     session_timeout_ms: Positive = 45_000
     """Kafka group session; short (2 000 to 6 000) only on the embedded broker: its joins take half of it."""
 
