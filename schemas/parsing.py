@@ -81,7 +81,7 @@ def _parse_many(
         return _parse_around(event_type, values, suspects, follow_hints=False)
     if len(events) != len(values):
         return _parse_around(event_type, values, set(), follow_hints=False)
-    if not may_repeat_a_field(joined, sum(event.stated_fields() for event in events)):
+    if not may_repeat_a_field(b"".join(values), sum(event.stated_fields() for event in events)):
         return list(events)
     return [
         _parse_one(event_type, value) if may_repeat_a_field(value, event.stated_fields()) else event
