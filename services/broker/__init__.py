@@ -51,6 +51,9 @@ class Broker(Protocol):
     def stop(self) -> None:
         """Stop it within seconds and leave no process; nothing where it does not run."""
 
+    def kill(self) -> None:
+        """End it at once, as a crash would, and return when it is gone; nothing where it does not run."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(

@@ -29,7 +29,7 @@ class LocalKafka(ChildBroker):
     name: ClassVar[str] = "local"
     keeps_data: ClassVar[bool] = True
     start_within_s: ClassVar[float] = 90
-    stop_within_s: ClassVar[float] = 15
+    stop_within_s: ClassVar[float] = 10
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from services.broker.problems import BrokerProblem
+from services.broker.readiness import all_led
 
 HOST = "127.0.0.1"
 _LEASH = Path(__file__).with_name("leash.py")
@@ -48,7 +49,7 @@ def free_port() -> int:
 
 
 def answers(bootstrap_servers: str) -> bool:
-    """Whether a broker there tells a client about itself and is ready to lead partitions."""
+    """Whether a broker there tells a client about itself, and all its partitions take records."""
     host, _, port = bootstrap_servers.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=1).close()
@@ -57,7 +58,7 @@ def answers(bootstrap_servers: str) -> bool:
         return False
     try:
         brokers = admin.describe_cluster()["brokers"]
-        return any(not broker.get("is_fenced", False) for broker in brokers)
+        return any(not broker.get("is_fenced", False) for broker in brokers) and all_led(admin)
     except KafkaError:
         return False
     finally:
@@ -134,6 +135,12 @@ class ChildBroker(ABC):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+    def kill(self) -> None:
+        """End it at once, as a crash would, and return when it is gone; does nothing where none runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def __enter__(self) -> Self:
         self.start()

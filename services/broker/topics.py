@@ -16,17 +16,20 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPart
 
 from schemas.topics import DEAD_LETTERS, TOPICS
 from services.broker.problems import BrokerProblem, TopicDifference, TopicProblem
+from services.broker.readiness import all_led
 
 Client = Mapping[str, Any]
 
 _DAY_MS = 86_400_000
 _END_OFFSETS_WITHIN_S = 15
+_LED_WITHIN_S = 30
+_POLL_S = 0.05
 
 
 def ensure_topics(
     client: Client, *, partitions: int | None = None, replication: int = -1, dead_letter_days: int = 90
 ) -> tuple[str, ...]:
-    """Make the topics that are missing and check all of them against the contract; the names of those made.
+    """Make the missing topics, check all against the contract, return those made once all take records.
 
     ``partitions`` replaces the number of ``topics.toml`` for every topic; ``replication`` -1 leaves the
     number of copies to the broker. Idempotent, and safe when several services do it at once. Nothing is
@@ -44,7 +47,7 @@ def ensure_topics(
     with _admin(client) as admin:
         missing = wanted.keys() - _described(admin, wanted).keys()
         made = _create(admin, {name: _durable(spec) for name, spec in wanted.items() if name in missing})
-        admin.wait_for_topics(list(wanted))
+        _wait_until_led(admin, wanted)
         differences = tuple(_differences(admin, wanted))
     if differences:
         raise TopicProblem(differences)
@@ -133,6 +136,16 @@ def _create(admin: KafkaAdminClient, specs: dict[str, dict[str, Any]]) -> tuple[
             reason = topic["error_message"] or error.__name__
             raise BrokerProblem(f"the topic {topic['name']} could not be made: {reason}")
     return tuple(sorted(name for name, error in errors.items() if error is not TopicAlreadyExistsError))
+
+
+def _wait_until_led(admin: KafkaAdminClient, topics: Collection[str]) -> None:
+    deadline = time.monotonic() + _LED_WITHIN_S
+    while not all_led(admin, topics):
+        if time.monotonic() > deadline:
+            raise BrokerProblem(
+                f"partitions have no leader after {_LED_WITHIN_S} s: check that all brokers are up"
+            )
+        time.sleep(_POLL_S)
 
 
 def _described(admin: KafkaAdminClient, topics: Collection[str]) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,6 @@
 """What every broker promises, on each kind; the embedded one's known gaps are strict expected failures."""
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,12 +92,6 @@ def exists(pid: int) -> bool:
     return True
 
 
-def kill(broker: Broker) -> None:
-    assert broker.pid is not None
-    os.kill(broker.pid, signal.SIGKILL)
-    assert eventually(lambda: broker.pid is None, within_s=10)
-
-
 # Records
 
 
@@ -173,6 +166,18 @@ def test_topics_are_made_once_as_the_contract_says(clean_broker: Broker) -> None
     assert len(set(ids.values())) == len(TOPICS)
     ends = end_offsets(client(clean_broker), list(TOPICS))
     assert ends == {(topic, partition): 0 for topic in TOPICS for partition in range(12)}
+
+
+def test_topics_take_records_as_soon_as_they_are_made(clean_broker: Broker) -> None:
+    ensure_topics(client(clean_broker))
+    producer = KafkaProducer(**client(clean_broker), acks="all", enable_idempotence=False, retries=0)
+    sent = [
+        producer.send(topic, b"v", key=b"k", partition=part)
+        for topic in EVENT_TOPICS.values()
+        for part in range(12)
+    ]
+    assert [future.get(timeout=30).offset for future in sent] == [0] * 72
+    producer.close(timeout=5)
 
 
 def test_topics_with_other_settings_are_named_and_left_alone(clean_broker: Broker) -> None:
@@ -283,7 +288,8 @@ def test_what_was_acknowledged_survives_a_kill_where_data_is_kept(
     produce(own_broker, fresh_topic, values)
     ids, address = topic_ids(client(own_broker), [fresh_topic]), own_broker.bootstrap_servers
 
-    kill(own_broker)
+    own_broker.kill()
+    assert own_broker.pid is None
     own_broker.start()
 
     assert own_broker.bootstrap_servers == address
