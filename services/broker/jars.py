@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -102,10 +103,16 @@ def _run_maven(folder: Path) -> None:
             f"Maven did not fetch Apache Kafka within {_DOWNLOAD_WITHIN_S} s: check the network and try again"
         ) from error
     if done.returncode != 0:
-        reasons = [line for line in done.stdout.splitlines() if line.startswith("[ERROR]")]
-        reason = (
-            reasons[0].removeprefix("[ERROR]").strip()[:300] if reasons else f"exit code {done.returncode}"
-        )
+        reason = _first_error(done.stdout) or f"exit code {done.returncode}"
         raise BrokerUnavailable(
             f"Maven could not fetch Apache Kafka ({reason}): check the network and try again"
         )
+
+
+def _first_error(said: str) -> str:
+    """The first line that Maven marks as an error and that says something, without colours, cut to 300."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
+    errors = (
+        line.removeprefix("[ERROR]").strip() for line in plain.splitlines() if line.startswith("[ERROR]")
+    )
+    return next((error[:300] for error in errors if error), "")

@@ -91,7 +91,7 @@ def test_without_maven_the_error_names_the_command_that_gets_it(
 
 
 def test_what_maven_could_not_do_is_told_in_one_line(listed: Path, maven: Path, tmp_path: Path) -> None:
-    script(maven, "echo '[ERROR] no route'; echo '[ERROR] more'; exit 1")
+    script(maven, "printf '[ERROR] \\n[\\033[1mERROR\\033[m] no route\\n[ERROR] more\\n'; exit 1")
     with pytest.raises(BrokerUnavailable, match=r"could not fetch Apache Kafka \(no route\)") as problem:
         kafka_jars(tmp_path / "cache")
     assert "\n" not in str(problem.value)
