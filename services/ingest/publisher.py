@@ -7,6 +7,7 @@ stay stuck for good after a broker's pause; the record key makes duplicates harm
 """
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 LINGER_MS = 5
 BATCH_BYTES = 256 << 10
 REQUEST_BYTES = 2 << 20
+BOOTSTRAP_MS = 2_000
 RETRY_SECONDS = 1.0
 PROBE_SECONDS = 2.0
 GRACE_SECONDS = 5.0
@@ -54,6 +56,21 @@ class Publisher(Protocol):
     async def publish(self, records: Sequence[Record], timestamp_ms: int) -> None:
         """Return once every record is acknowledged; raises BrokerUnavailable or RecordTooLarge."""
         ...
+
+
+class _Admin(KafkaAdminClient):  # type: ignore[misc]  # kafka-python is untyped
+    """Kafka's admin client, closed again when it finds no broker.
+
+    The original leaves a thread and its files behind then: hours without a broker would use up all there are.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except BaseException:
+            self._closed = False
+            self.close()
+            raise
 
 
 class Delivery:
@@ -175,14 +192,15 @@ class KafkaPublisher:
             except (KafkaError, BrokerProblem) as error:
                 reason = str(error) if isinstance(error, BrokerProblem) else type(error).__name__
             if reason != told:
-                log.warning("waiting for Kafka: %s", reason)
+                log.warning("waiting for Kafka at %s: %s", self._settings.kafka_bootstrap_servers, reason)
                 told = reason
+            gc.collect()  # kafka-python leaves the sockets of a failed attempt in cycles
             await asyncio.sleep(RETRY_SECONDS)
 
     def _build(self) -> tuple[KafkaAdminClient, KafkaProducer]:
-        self._prepare()
-        admin = KafkaAdminClient(**self._client_options())
+        admin = _Admin(**self._client_options())
         try:
+            self._prepare()
             producer = KafkaProducer(**self.producer_options())
             for topic in EVENT_TOPICS.values():
                 producer.partitions_for(topic)
@@ -195,7 +213,7 @@ class KafkaPublisher:
         return {
             **self._settings.kafka_python_options(),
             "client_id": "week12-ingest",
-            "bootstrap_timeout_ms": 2_000,
+            "bootstrap_timeout_ms": BOOTSTRAP_MS,
             "request_timeout_ms": self._request_timeout_ms,
             "reconnect_backoff_max_ms": 1_000,
         }

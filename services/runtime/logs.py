@@ -15,19 +15,17 @@ from pythonjsonlogger.json import JsonFormatter
 
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
-# Libraries whose INFO is chatter, or whose WARNING is part of ordinary life (a rebalance, a broker restart).
+# Libraries whose messages are chatter: what matters of theirs the services say themselves. kafka-python's
+# DEBUG holds whole records, so nothing below WARNING is ever let through.
 QUIET = {
-    "aiokafka": logging.ERROR,
-    "kafka": logging.ERROR,
+    "aiokafka": logging.CRITICAL,
+    "kafka": logging.CRITICAL,
     "faust": logging.WARNING,
     "mode": logging.WARNING,
     "asyncio": logging.WARNING,
     "httpx": logging.WARNING,
     "uvicorn": logging.WARNING,
-    "uvicorn.access": logging.CRITICAL,
 }
-
-
 FRAMES = 12
 """Innermost stack frames that are logged."""
 
@@ -61,4 +59,5 @@ def configure_logs(service: str, level: str = "INFO") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name, quiet in QUIET.items():
-        logging.getLogger(name).setLevel(max(quiet, logging.getLevelName(level)))
+        logging.getLogger(name).setLevel(logging.WARNING if level == "DEBUG" else quiet)
+    logging.getLogger("uvicorn.access").setLevel(logging.CRITICAL)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,6 +14,7 @@ import httpx
 import orjson
 import pytest
 from ingest_helpers import FakePublisher, Ingest, Seen, lab, lines, read
+from kafka import KafkaAdminClient
 
 from schemas import content_hash, parse_event, parse_record_key
 from schemas.topics import EVENT_TOPICS
@@ -175,6 +177,27 @@ async def test_a_broker_that_comes_later_is_waited_for(
         broker.start()
         await until(lambda: publisher.ready, running)
         assert (await ingest.post(lab())).status_code == 202
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_waiting_for_a_broker_uses_up_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ingest.publisher.BOOTSTRAP_MS", 100)
+    monkeypatch.setattr("services.ingest.publisher.RETRY_SECONDS", 0.01)
+    attempts: list[int] = []
+    monkeypatch.setattr(
+        "services.ingest.publisher._Admin.close",
+        lambda admin: (attempts.append(1), KafkaAdminClient.close(admin))[1],
+    )
+    settings = load_settings(kafka_bootstrap_servers="127.0.0.1:9", data_dir=tmp_path)
+    running = asyncio.create_task(KafkaPublisher(settings, Metrics("publisher"), lambda: None).run())
+    try:
+        await until(lambda: len(attempts) == 1, running)
+        files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+        await until(lambda: len(attempts) == 6, running)
+        assert len(os.listdir("/proc/self/fd")) <= files + 6
+        assert threading.active_count() <= threads + 1
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
