@@ -167,12 +167,18 @@ class KafkaPublisher:
                 )
         except TimeoutError:
             outcomes = [BrokerUnavailable("no answer")]
-        for outcome in outcomes:
-            if isinstance(outcome, BrokerUnavailable) and producer is self._producer:
-                self._lost.set()
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if not errors:
+            return
+        if producer is self._producer and any(isinstance(error, BrokerUnavailable) for error in errors):
+            self._lose(errors[0])
+        raise errors[0]
+
+    def _lose(self, error: BaseException) -> None:
+        """Have the producer replaced."""
+        if not self._lost.is_set():
+            log.warning("Kafka did not acknowledge: %s", error)
+            self._lost.set()
 
     def _deliveries(self, records: Iterable[Record]) -> dict[str, Delivery]:
         counts: dict[str, int] = {}

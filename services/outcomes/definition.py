@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from schemas.protocol import Parameter, Protocol
+from services.outcomes.outbox import TABLES
 from services.outcomes.records import COLUMNS, EXTRACT
 from services.stream.definition import RECORDS, Relation, StoreDefinition
 
@@ -136,6 +137,7 @@ OUTCOMES = StoreDefinition(
         for name in ("endpoint_states", "patient_outcomes", "cohort_rates", "biomarkers", "data_quality")
     ],
     dated=("patient_outcomes", "cohort_rates"),
+    tables=TABLES,
     on_refresh=OUTBOX,
     on_calendar=WINDOW_CROSSED,
     compared={"patients": "patient_key, partition", "patient_outcomes": "", "cohort_rates": "", "biomarkers": "", "data_quality": ""},

@@ -63,7 +63,8 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]
         raise OperatorError(
-            f"cannot listen on {host}:{port} ({error.strerror}): stop what listens there, "
+            f"cannot listen on {host}:{port} ({reason}): stop what listens there, "
             "or choose another with --port or WEEK12_HOST"
         ) from None

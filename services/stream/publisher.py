@@ -29,7 +29,7 @@ BACKLOG_PATIENCE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Message:
-    """A record to publish; `mark` is what the outbox needs to cross it off."""
+    """A record to publish; `mark` is what the outbox needs to cross it off. Without a topic: nothing new to say."""
 
     topic: str
     key: bytes
@@ -91,7 +91,9 @@ class Publisher(Service):  # type: ignore[misc]
         messages = await node.in_reader(outbox.pending, node.store)
         started = time.perf_counter()
         sent = [
-            await producer.send(m.topic, key=m.key, value=m.value, headers=list(m.headers)) for m in messages
+            await producer.send(m.topic, key=m.key, value=m.value, headers=list(m.headers))
+            for m in messages
+            if m.topic
         ]
         for future in sent:
             await future
@@ -147,7 +149,5 @@ class DeadLetters:
 
     def done(self, store: EventStore, messages: Sequence[Message]) -> None:
         """Letters that are in the topic need not stand here."""
-        for message in messages:
-            store.execute(
-                'DELETE FROM store.dead_letters WHERE topic = ? AND partition = ? AND "offset" = ?', message.mark
-            )
+        statement = 'DELETE FROM store.dead_letters WHERE topic = ? AND partition = ? AND "offset" = ?'
+        store.execute_together([(statement, message.mark) for message in messages])

@@ -169,6 +169,11 @@ class EventStore:
         return rows[0][0] if rows else None
 
     @property
+    def epoch(self) -> str:
+        """Identifies this store: one that was made anew has another."""
+        return self.info("epoch") or ""
+
+    @property
     def today(self) -> date:
         """The day that the tables are as of."""
         day: date = self._con.execute("SELECT today FROM store.clock").fetchall()[0][0]
@@ -295,6 +300,17 @@ class EventStore:
         """Run one statement of the service's own bookkeeping on the writing connection."""
         rows: list[tuple[object, ...]] = self._con.execute(sql, parameters).fetchall()
         return rows
+
+    def execute_together(self, statements: Sequence[tuple[str, object]]) -> None:
+        """Run (SQL, parameters) of the service's own bookkeeping in one transaction of the writing thread."""
+        self._con.execute("BEGIN")
+        try:
+            for sql, parameters in statements:
+                self._con.execute(sql, parameters)
+            self._con.execute("COMMIT")
+        except BaseException:
+            self._con.execute("ROLLBACK")
+            raise
 
     def snapshot(self, path: Path) -> None:
         """Write a consistent copy for other processes; it appears whole, by rename."""

@@ -1,3 +1,6 @@
+-- Raised to a floor; null stays null, which greatest() would not do.
+CREATE OR REPLACE MACRO at_least(floor, number) AS CASE WHEN number < floor THEN floor ELSE number END;
+
 -- R3.4: is a result within its upper limit? True, false, or null when a censored result cannot tell.
 CREATE OR REPLACE MACRO is_normal(value, comparator, upper_limit, inclusive) AS
     CASE WHEN comparator IS NULL THEN value < upper_limit OR (inclusive AND value = upper_limit)

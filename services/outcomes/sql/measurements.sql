@@ -1,9 +1,9 @@
 -- One row per protocol, record and parameter with a value: what windows choose among.
 WITH visits AS (
-    SELECT c.*, reference_sex AS patient_sex,
+    SELECT c.*,
         -- R1.4 (clip) and R1.5: the two terms that need the patient, in percentage points
-        greatest(0, CASE reference_sex WHEN 'male' THEN 47 WHEN 'female' THEN 42 END - haematocrit_pct) AS low_haematocrit,
-        greatest(-10, 100 * (1 - c.weight_kg::DOUBLE / coalesce(standard_weight_kg::DOUBLE,
+        at_least(0, CASE reference_sex WHEN 'male' THEN 47 WHEN 'female' THEN 42 END - haematocrit_pct) AS low_haematocrit,
+        at_least(-10, 100 * (1 - c.weight_kg::DOUBLE / coalesce(standard_weight_kg::DOUBLE,
             (p.height_cm::DOUBLE / 100) ** 2 * CASE reference_sex WHEN 'male' THEN 22.1::DOUBLE WHEN 'female' THEN 20.8::DOUBLE END
         ))) AS under_weight
     FROM (SELECT * EXCLUDE (reference_sex, height_cm) FROM current_records WHERE event_type = 'visit') AS c
@@ -11,8 +11,7 @@ WITH visits AS (
 ),
 scores AS (
     SELECT *, coalesce(
-        CASE WHEN patient_sex IS NOT NULL AND haematocrit_pct IS NOT NULL THEN  -- R1.1
-            (cdai_points::DOUBLE + 6 * low_haematocrit::DOUBLE + under_weight)::DECIMAL(18, 9) END,
+        (cdai_points::DOUBLE + 6 * low_haematocrit::DOUBLE + under_weight)::DECIMAL(18, 9),  -- R1.1; null if a term is
         cdai_reported) AS cdai
     FROM visits
 ),

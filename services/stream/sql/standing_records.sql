@@ -1,4 +1,4 @@
--- One row per record: its winning version, not retracted, dated up to today (whatever the consent).
+-- One row per record: its winning version, not retracted, dated up to today (an erasure holds for every day).
 WITH contested AS (  -- records of which more than one version or copy arrived: few, so only they are ranked
     SELECT record_key FROM scope GROUP BY record_key HAVING count(*) > 1
 ),
@@ -9,4 +9,4 @@ winners AS (  -- R4.4: the highest version; in a conflict the smallest content h
 )
 SELECT scope.* FROM scope LEFT JOIN winners USING (record_key)
 WHERE (winner IS NULL OR row(-version, content, recorded_at) = winner)
-  AND NOT retracted AND on_date <= (SELECT today FROM clock)
+  AND NOT retracted AND (on_date <= (SELECT today FROM clock) OR consent_status = 'erase')

@@ -1,0 +1,81 @@
+"""`registry.outcomes.v1`: a patient's derived rows whenever they change, with the records that caused it."""
+
+import hashlib
+from collections.abc import Sequence
+
+import orjson
+
+from schemas.topics import OUTCOMES as TOPIC
+from services.stream.publisher import Message
+from services.stream.store import EventStore
+
+PATIENTS_AT_ONCE = 1_000
+
+WAITING = f"SELECT patient_key, patient_id, since, batch FROM outbox ORDER BY since, patient_key LIMIT {PATIENTS_AT_ONCE}"
+
+ROWS = f"""
+WITH waiting AS MATERIALIZED ({WAITING}),
+states AS (
+    SELECT patient_key, to_json(list(struct_pack(
+        site_id, drug, protocol, timepoint, endpoint, status, observed, nri, baseline_value, baseline_on, value, value_on,
+        study_offset, window_start, window_end, reason, event_ids) ORDER BY protocol, timepoint, endpoint))::VARCHAR AS outcomes
+    FROM endpoint_states SEMI JOIN waiting USING (patient_key)
+    GROUP BY patient_key
+),
+causes AS (
+    SELECT patient_key, to_json(list_sort(list_distinct(list(
+        struct_pack(site_id, event_id, version)))))::VARCHAR AS caused_by
+    FROM events JOIN waiting USING (patient_key) WHERE events.batch >= waiting.since
+    GROUP BY patient_key
+)
+SELECT w.patient_key, w.batch, w.patient_id, outcomes, caused_by, digest
+FROM waiting AS w LEFT JOIN states USING (patient_key) LEFT JOIN causes USING (patient_key)
+LEFT JOIN published USING (patient_key)
+"""
+
+TABLES = ("CREATE TABLE published (patient_key UBIGINT PRIMARY KEY, digest VARCHAR)",)
+"""What the topic last said of a patient: rows that did not change are not published again."""
+
+
+class OutcomesOutbox:
+    """Patients whose rows may have changed since they were last published."""
+
+    def pending(self, store: EventStore) -> list[Message]:
+        """The next patients' rows as JSON; a patient without any is removed from the topic."""
+        cursor = store.cursor()
+        try:
+            rows = cursor.execute(ROWS).fetchall()
+        finally:
+            cursor.close()
+        return [self._message(*row) for row in rows]
+
+    @staticmethod
+    def _message(
+        patient_key: int, batch: int, patient_id: str, outcomes: str | None, caused_by: str | None, published: str | None
+    ) -> Message:
+        digest = hashlib.sha256(outcomes.encode()).hexdigest() if outcomes else ""
+        mark = (patient_key, batch, digest)
+        if digest == (published or ""):
+            return Message("", b"", None, mark)
+        value = None
+        if outcomes:
+            rows, causes = orjson.loads(outcomes), orjson.loads(caused_by or "[]")
+            value = orjson.dumps({"patient_id": patient_id, "outcomes": rows, "caused_by": causes})
+        return Message(TOPIC, patient_id.encode(), value, mark)
+
+    def done(self, store: EventStore, messages: Sequence[Message]) -> None:
+        """Cross patients off, unless a later batch touched them meanwhile."""
+        keys, batches, digests = map(list, zip(*(message.mark for message in messages), strict=True))
+        store.execute_together(
+            [
+                (
+                    "DELETE FROM store.outbox USING (SELECT unnest($keys) AS patient_key, unnest($batches) AS batch) "
+                    "AS done WHERE outbox.patient_key = done.patient_key AND outbox.batch = done.batch",
+                    {"keys": keys, "batches": batches},
+                ),
+                (
+                    "INSERT OR REPLACE INTO store.published SELECT unnest($keys)::UBIGINT, unnest($digests)",
+                    {"keys": keys, "digests": digests},
+                ),
+            ]
+        )

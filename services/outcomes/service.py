@@ -1,0 +1,17 @@
+"""The outcomes service: its parts in one place."""
+
+from services.outcomes.api import create_outcomes_api
+from services.outcomes.definition import OUTCOMES
+from services.outcomes.gauges import refresh_gauges
+from services.outcomes.outbox import OutcomesOutbox
+from services.stream.publisher import DeadLetters
+from services.stream.service import Design
+
+DESIGN = Design(
+    definition=OUTCOMES,
+    port=lambda settings: settings.outcomes_port,
+    api=lambda node, tokens, _: create_outcomes_api(node, tokens),
+    # Both services read the same records and refuse the same ones: this one writes their letters.
+    outboxes=(DeadLetters(), OutcomesOutbox()),
+    gauges=refresh_gauges,
+)
