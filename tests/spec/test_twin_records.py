@@ -40,6 +40,13 @@ def test_the_highest_version_wins() -> None:
         assert cdai_of(events) == [190]
 
 
+def test_no_version_is_version_1() -> None:
+    unversioned = {name: value for name, value in FIRST.items() if name != "version"}
+    for events in both_orders(unversioned, CORRECTED):
+        assert cdai_of(events) == [190]
+    assert len(current_records([unversioned, FIRST], TODAY)) == 1
+
+
 def test_a_retraction_may_come_first() -> None:
     for events in both_orders(FIRST, retraction(FIRST, 2)):
         assert cdai_of(events) == []

@@ -20,6 +20,7 @@ from twin.ctcae import lymphopenia_grade
 from twin.incidence import garwood
 
 TODAY = on(365)
+DEATH = adverse_event(9, grade=5, serious=True, seriousness=["death"])
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,7 @@ def test_treatment_emergent(onset: int, emergent: bool) -> None:
         (30, 0, "month", True),
         (31, 0, "month", False),
         (30, 0, "day", False),
+        (31, 31, "month", True),  # February
         # Onset in 2024 (days 0 to 365).
         (365, 0, "year", True),
         (366, 0, "year", False),
@@ -125,6 +127,12 @@ def test_what_the_patient_was_on(events: list[dict[str, Any]], drug: str | None,
     assert (row["drug"], row["study_offset"]) == (drug, offset)
 
 
+def test_an_event_counts_for_a_drug_only_at_its_risk() -> None:
+    """R6.6: numerator and person-time have the same days, whatever drug the report blames."""
+    rows = incidence([start(-40, drug="infliximab"), start(), adverse_event(-1, drug="upadacitinib")])
+    assert rows["upadacitinib", None, "any"]["events"] == 0
+
+
 def test_the_reported_drug_counts() -> None:
     (row,) = reports(start(), start(10, drug="infliximab"), adverse_event(40, drug="upadacitinib"))
     assert (row["drug"], row["study_offset"]) == ("upadacitinib", 40)
@@ -138,6 +146,16 @@ def test_the_reported_drug_counts() -> None:
         pytest.param([], 366, id="today"),
         pytest.param([stop(84, "death")], 85, id="death as the reason of a stop"),
         pytest.param([adverse_event(9, outcome="fatal", grade=5, serious=True)], 10, id="fatal event"),
+        pytest.param([DEATH], 10, id="grade 5 is death"),
+        pytest.param([adverse_event(9, grade=4, serious=True)], 366, id="grade 4 is not"),
+        pytest.param(
+            [adverse_event(9, outcome="fatal", grade=5, serious=True, resolved_on=on(19).isoformat())],
+            20,
+            id="died at the end of a fatal event",
+        ),
+        pytest.param(
+            [adverse_event(9, grade=5, serious=True), stop(84, "death")], 10, id="the earlier death"
+        ),
         pytest.param([consent("withdrawn", 50)], 51, id="consent withdrawn"),
     ],
 )
@@ -173,6 +191,9 @@ def test_incidence() -> None:
             adverse_event(49, "e3", term="Shingles", serious=True, **second),
         ]
     )
+    assert rows["upadacitinib", None, "headache"]["events"] == 2
+    assert rows["upadacitinib", None, "grade_3_plus"]["events"] == 1
+    assert rows["upadacitinib", None, "shingles"]["patients_with_event"] == 1
     assert set(rows) == {
         ("upadacitinib", site_id, group)
         for site_id, terms in (
