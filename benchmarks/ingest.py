@@ -33,10 +33,11 @@ import orjson
 from kafka import KafkaProducer
 
 from schemas import content_hash, parse_event
-from services.broker import open_broker
+from services.broker import BrokerProblem, open_broker
 from services.broker.topics import ensure_topics
 from services.ingest.publisher import KafkaPublisher
 from services.ingest.records import Record, to_record
+from services.runtime.errors import OperatorError
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings, load_settings
 from services.runtime.tokens import TokenStore
@@ -259,4 +260,7 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (BrokerProblem, OperatorError) as problem:
+        sys.exit(f"Error: {problem}")

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import limits
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from pydantic.json_schema import models_json_schema
 
 from schemas import EVENT_MODELS, Event
@@ -30,6 +30,8 @@ from services.runtime.tokens import Caller, TokenStore
 from services.runtime.web import create_api, require
 
 READ_SECONDS = 60.0
+SMALL_BYTES = 8 << 10
+"""A body up to this is judged at once: a thread would take longer to wake up than that takes."""
 RETRY_AFTER_BROKER = 2
 RETRY_AFTER_WINDOW = 1
 _TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -65,7 +67,7 @@ class _Ingest:
         """Answer a request; whatever is refused before the body is read costs nothing."""
         kind = media_type(request.headers.get("content-type"))
         _check_headers(request)
-        self.rate.check(caller.name)
+        await self.rate.check(caller.name)
         if not self.publisher.ready:
             raise _no_broker()
         try:
@@ -83,9 +85,12 @@ class _Ingest:
         self, kind: str, body: bytes, more_headers: Sequence[tuple[str, bytes]], caller: Caller
     ) -> Response:
         received = int(now().timestamp() * 1000)
-        form, verdicts, records = await asyncio.get_running_loop().run_in_executor(
-            self.threads, self._judge, kind, body, more_headers, caller
-        )
+        if len(body) <= SMALL_BYTES:
+            form, verdicts, records = self._judge(kind, body, more_headers, caller)
+        else:
+            form, verdicts, records = await asyncio.get_running_loop().run_in_executor(
+                self.threads, self._judge, kind, body, more_headers, caller
+            )
         if records:
             await self._publish(records, received)
         _count(self.metrics, verdicts)
@@ -123,11 +128,11 @@ class _Rate:
         self._limit = limits.parse(rate)
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    def check(self, name: str) -> None:
+    async def check(self, name: str) -> None:
         """Count a request of this token. Raises Problem 429 where it is one too many."""
-        if self._limiter.hit(self._limit, name):
+        if await self._limiter.hit(self._limit, name):
             return
-        wait = self._limiter.get_window_stats(self._limit, name).reset_time - time.time()
+        wait = (await self._limiter.get_window_stats(self._limit, name)).reset_time - time.time()
         raise Problem(
             429,
             "rate",

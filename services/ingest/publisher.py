@@ -33,6 +33,8 @@ REQUEST_BYTES = 2 << 20
 BOOTSTRAP_MS = 2_000
 RETRY_SECONDS = 1.0
 PROBE_SECONDS = 2.0
+FEW = 20
+"""Records handed over at once: waking a thread up for them would take longer."""
 GRACE_SECONDS = 5.0
 """Beyond the delivery timeout, after which kafka-python itself has failed every record."""
 
@@ -159,7 +161,10 @@ class KafkaPublisher:
         if producer is None:
             raise BrokerUnavailable("not connected")
         deliveries = self._deliveries(records)
-        await self._call(_send, producer, records, timestamp_ms, deliveries)
+        if len(records) <= FEW:
+            _send(producer, records, timestamp_ms, deliveries)
+        else:
+            await self._call(_send, producer, records, timestamp_ms, deliveries)
         try:
             async with asyncio.timeout(self._settings.ingest_ack_seconds + GRACE_SECONDS):
                 outcomes = await asyncio.gather(
