@@ -43,7 +43,9 @@ def kafka_records(events: Sequence[Row]) -> dict[tuple[str, int], list[KafkaReco
         topic = EVENT_TOPICS[parsed.event_type]
         key = record_key(parsed, content_hash(parsed)).encode()
         records = polled.setdefault((topic, 0), [])
-        records.append(KafkaRecord(topic, 0, len(records), 1_700_000_000_000, key, json.dumps(event).encode()))
+        records.append(
+            KafkaRecord(topic, 0, len(records), 1_700_000_000_000, key, json.dumps(event).encode())
+        )
     return polled
 
 
@@ -54,7 +56,10 @@ def temporary_path(name: str) -> Path:
 
 
 def open_store(
-    definition: StoreDefinition, today: date, path: Path | None = None, protocols: Sequence[Protocol] = (FU2025,)
+    definition: StoreDefinition,
+    today: date,
+    path: Path | None = None,
+    protocols: Sequence[Protocol] = (FU2025,),
 ) -> EventStore:
     """A store of its own in a temporary folder."""
     return EventStore(path or temporary_path(definition.name), definition, protocols, today=today)
@@ -110,4 +115,15 @@ def load(store: EventStore, batches: Sequence[Sequence[Row]]) -> EventStore:
     return store
 
 
-__all__ = ["FU2025", "OUTCOMES", "SAFETY", "canonical_json", "contents", "emptied", "kafka_records", "load", "open_store", "rows"]
+__all__ = [
+    "FU2025",
+    "OUTCOMES",
+    "SAFETY",
+    "canonical_json",
+    "contents",
+    "emptied",
+    "kafka_records",
+    "load",
+    "open_store",
+    "rows",
+]

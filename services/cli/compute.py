@@ -32,12 +32,25 @@ Example:
 
 
 @click.command(help=HELP)
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the stores.")
-@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="The day to compute for.  [default: today, UTC]")
-@click.option("--protocol", "protocols", multiple=True, help="Protocol name or file; may be repeated.  [default: fu2025]")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the stores."
+)
+@click.option(
+    "--as-of", type=click.DateTime(["%Y-%m-%d"]), help="The day to compute for.  [default: today, UTC]"
+)
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    help="Protocol name or file; may be repeated.  [default: fu2025]",
+)
 @click.option("--force", is_flag=True, help="Replace stores that are already in OUT.")
-def command(files: tuple[Path, ...], out: Path, as_of: datetime | None, protocols: tuple[str, ...], force: bool) -> None:
+def command(
+    files: tuple[Path, ...], out: Path, as_of: datetime | None, protocols: tuple[str, ...], force: bool
+) -> None:
     try:
         settings = load_settings()
         day = as_of.date() if as_of else today(settings)
@@ -59,7 +72,9 @@ def command(files: tuple[Path, ...], out: Path, as_of: datetime | None, protocol
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     rejects = out / "rejects.jsonl"
     rejects.write_text("".join(f"{reject.json()}\n" for reject in loaded.rejects), encoding="utf-8")
-    click.echo(f"{loaded.events} events in {seconds:.1f} s ({loaded.events / seconds:,.0f}/s) into {out}", err=True)
+    click.echo(
+        f"{loaded.events} events in {seconds:.1f} s ({loaded.events / seconds:,.0f}/s) into {out}", err=True
+    )
     if loaded.rejects:
         click.echo(f"{len(loaded.rejects)} lines were refused: see {rejects}", err=True)
         sys.exit(1)

@@ -75,25 +75,41 @@ def fill_protocol_tables(con: duckdb.DuckDBPyConnection, protocols: Sequence[Pro
         _insert(
             con,
             "reference_rates",
-            [(name, r.timepoint, r.endpoint, r.event_group, r.n, r.denominator, r.per_cent) for r in protocol.reference],
+            [
+                (name, r.timepoint, r.endpoint, r.event_group, r.n, r.denominator, r.per_cent)
+                for r in protocol.reference
+            ],
         )
 
 
-def _insert_parameter(con: duckdb.DuckDBPyConnection, protocol: Protocol, name: str, rules: Parameter) -> None:
+def _insert_parameter(
+    con: duckdb.DuckDBPyConnection, protocol: Protocol, name: str, rules: Parameter
+) -> None:
     bounds = getattr(protocol.baseline, rules.window)
     if bounds:
         _insert(con, "protocol_baselines", [(protocol.name, name, *bounds)])
     for timepoint in protocol.timepoint:
         bounds = getattr(timepoint, rules.window)
         if bounds:
-            _insert(con, "protocol_windows", [(protocol.name, timepoint.name, name, timepoint.target, *bounds)])
+            _insert(
+                con, "protocol_windows", [(protocol.name, timepoint.name, name, timepoint.target, *bounds)]
+            )
     if rules.upper_limit is not None:
         laboratory = rules.upper_limit == "laboratory"
         fixed = rules.fallback if laboratory else rules.upper_limit
         _insert(
             con,
             "protocol_limits",
-            [(protocol.name, name, laboratory, fixed if isinstance(fixed, Decimal) else None, fixed == "miller", rules.inclusive)],
+            [
+                (
+                    protocol.name,
+                    name,
+                    laboratory,
+                    fixed if isinstance(fixed, Decimal) else None,
+                    fixed == "miller",
+                    rules.inclusive,
+                )
+            ],
         )
 
 
@@ -104,8 +120,9 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[
 
 OUTBOX = (
     "CREATE OR REPLACE TEMP TABLE waiting AS SELECT dirty.patient_key, dirty.patient_id, coalesce(since, $batch) AS since "
-    "FROM dirty LEFT JOIN store.outbox USING (patient_key)",
-    "DELETE FROM store.outbox WHERE patient_key IN (SELECT patient_key FROM dirty)",
+    "FROM dirty SEMI JOIN (FROM changed_selected UNION FROM changed_treated UNION FROM changed_patients) "
+    "USING (patient_key) LEFT JOIN store.outbox USING (patient_key)",
+    "DELETE FROM store.outbox WHERE patient_key IN (SELECT patient_key FROM waiting)",
     "INSERT INTO store.outbox SELECT patient_key, patient_id, since, $batch FROM waiting",
 )
 """Patients touched wait for publication; `since` is the first batch not yet published."""
@@ -140,5 +157,11 @@ OUTCOMES = StoreDefinition(
     tables=TABLES,
     on_refresh=OUTBOX,
     on_calendar=WINDOW_CROSSED,
-    compared={"patients": "patient_key, partition", "patient_outcomes": "", "cohort_rates": "", "biomarkers": "", "data_quality": ""},
+    compared={
+        "patients": "patient_key, partition",
+        "patient_outcomes": "",
+        "cohort_rates": "",
+        "biomarkers": "",
+        "data_quality": "",
+    },
 )

@@ -5,9 +5,19 @@ from typing import cast
 
 import pyarrow as pa
 
-from schemas import AdverseEvent, Consent, Enrolment, Event, EventType, Lab, Treatment, Visit, canonical_result
+from schemas import (
+    AdverseEvent,
+    Consent,
+    Enrolment,
+    Event,
+    EventType,
+    Lab,
+    Treatment,
+    Visit,
+    canonical_result,
+)
 from services.outcomes.cdai import compute_cdai_points
-from services.outcomes.ses_cd import SEGMENTS, compute_ses_cd
+from services.outcomes.ses_cd import compute_ses_cd
 from services.stream.definition import Columns
 from services.stream.store import DECIMAL
 
@@ -36,7 +46,7 @@ COLUMNS = {
     "standard_weight_kg": DECIMAL,
     "ses_cd_reported": DECIMAL,
     "ses_cd": DECIMAL,
-    **{f"ses_{segment}": "TINYINT" for segment in SEGMENTS},
+    "ses_segments": "TINYINT[]",  # ileum, right, transverse, left colon, rectum; null = not explored
     "ses_highest_item": "TINYINT",
     # lab, in the analyte's canonical unit
     "analyte": "VARCHAR",
@@ -92,16 +102,16 @@ def visit_columns(events: Sequence[Event]) -> Columns:
         "cdai_points": pa.array([compute_cdai_points(e) for e in rows], pa.float64()),
         "haematocrit_pct": pa.array([c and c.haematocrit_pct for c in components], pa.float64()),
         "weight_kg": pa.array(
-            [e.weight_kg if c is None or c.weight_kg is None else c.weight_kg for e, c in zip(rows, components, strict=True)],
+            [
+                e.weight_kg if c is None or c.weight_kg is None else c.weight_kg
+                for e, c in zip(rows, components, strict=True)
+            ],
             pa.float64(),
         ),
         "standard_weight_kg": pa.array([c and c.standard_weight_kg for c in components], pa.float64()),
         "ses_cd_reported": pa.array([e.ses_cd for e in rows], pa.float64()),
         "ses_cd": pa.array([score.total for score in endoscopies], pa.float64()),
-        **{
-            f"ses_{segment}": pa.array([score.segments[i] for score in endoscopies], pa.int8())
-            for i, segment in enumerate(SEGMENTS)
-        },
+        "ses_segments": pa.array([score.segments for score in endoscopies], pa.list_(pa.int8())),
         "ses_highest_item": pa.array([score.highest_item for score in endoscopies], pa.int8()),
     }
 

@@ -12,7 +12,7 @@ class SesCd(NamedTuple):
     """A total, and where segments were recorded their scores (None = not explored) and the highest item."""
 
     total: float | None
-    segments: tuple[int | None, ...] = (None,) * len(SEGMENTS)
+    segments: tuple[int | None, ...] | None = None
     highest_item: int | None = None
 
 

@@ -98,7 +98,9 @@ def read_actions(app: faust.App, node: Node) -> None:
                     await node.write(apply_action, node, action)
                     break
                 except duckdb.Error as error:
-                    log.error("the store cannot take an alert action (%s): trying again", type(error).__name__)
+                    log.error(
+                        "the store cannot take an alert action (%s): trying again", type(error).__name__
+                    )
                     await app.sleep(RETRY_SECONDS)
             node.committed.beat()
 
@@ -110,9 +112,19 @@ def apply_action(node: Node, action: _Action) -> None:
         [
             (
                 "INSERT OR IGNORE INTO store.alert_actions VALUES (?, ?, ?, ?, ?, ?)",
-                [action.action_id, action.alert_id, action.action, action.actor, action.note, acted_at.replace(tzinfo=None)],
+                [
+                    action.action_id,
+                    action.alert_id,
+                    action.action,
+                    action.actor,
+                    action.note,
+                    acted_at.replace(tzinfo=None),
+                ],
             ),
-            ("DELETE FROM store.alert_changes WHERE alert_id = ? AND seq < (SELECT max(seq) FROM store.alert_changes)", [action.alert_id]),
+            (
+                "DELETE FROM store.alert_changes WHERE alert_id = ? AND seq < (SELECT max(seq) FROM store.alert_changes)",
+                [action.alert_id],
+            ),
             (
                 "INSERT INTO store.alert_changes "
                 "SELECT coalesce(max(seq), 0) + 1, ?, false FROM store.alert_changes",

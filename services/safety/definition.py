@@ -24,7 +24,11 @@ def fill_parameter_tables(con: duckdb.DuckDBPyConnection, protocols: Sequence[Pr
     index = [] if first.drugs == "any" else list(first.drugs)
     _replace(con, "index_drugs", {"drug": pa.array(index, pa.string())})
     pairs = [(analyte, term) for analyte, terms in TERMS.items() for term in terms]
-    _replace(con, "lab_terms", {"analyte": pa.array([p[0] for p in pairs]), "term": pa.array([p[1] for p in pairs])})
+    _replace(
+        con,
+        "lab_terms",
+        {"analyte": pa.array([p[0] for p in pairs]), "term": pa.array([p[1] for p in pairs])},
+    )
     _replace(con, "poisson_limits", _poisson_limits())
 
 

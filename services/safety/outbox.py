@@ -29,7 +29,12 @@ class AlertsOutbox:
         finally:
             cursor.close()
         return [
-            Message(TOPIC, alert_id.encode(), orjson.dumps(orjson.loads(alert)) if alert else None, (alert_id, seq))
+            Message(
+                TOPIC,
+                alert_id.encode(),
+                orjson.dumps(orjson.loads(alert)) if alert else None,
+                (alert_id, seq),
+            )
             for alert_id, seq, alert in rows
         ]
 

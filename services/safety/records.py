@@ -50,7 +50,9 @@ def no_columns(events: Sequence[Event]) -> Columns:
 def treatment_columns(events: Sequence[Event]) -> Columns:
     """Drug, action and reason."""
     rows = cast("Sequence[Treatment]", events)
-    return {name: pa.array([getattr(e, name) for e in rows], pa.string()) for name in ("drug", "action", "reason")}
+    return {
+        name: pa.array([getattr(e, name) for e in rows], pa.string()) for name in ("drug", "action", "reason")
+    }
 
 
 TEXTS = (

@@ -18,13 +18,14 @@ class PerCommit(Generic[T]):
     """A value computed from the store at most once a commit, and never older than the last commit.
 
     Who asks while it is being computed waits for that computation, and for one more where it began before
-    the last commit. While people keep asking, each commit starts the computation by itself: most then find
-    the answer ready, instead of one of them paying for it.
+    the last commit. With `ahead`, each commit starts the computation by itself while people keep asking:
+    most then find the answer ready, instead of one of them paying for it.
     """
 
-    def __init__(self, node: Node, compute: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, node: Node, compute: Callable[[], Awaitable[T]], *, ahead: bool = False) -> None:
         self._node = node
         self._compute = compute
+        self._ahead = ahead
         self._value: T
         self._at = -1
         self._running: asyncio.Task[None] | None = None
@@ -38,7 +39,7 @@ class PerCommit(Generic[T]):
         """
         self._asked = time.monotonic()
         await self._reach(self._node.committed.count)
-        if self._following is None:
+        if self._ahead and self._following is None:
             self._following = asyncio.create_task(self._follow())
         return self._value
 

@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol as Interface
+from typing import cast
 
 import pyarrow as pa
 
@@ -42,12 +42,11 @@ class Record(Interface):
     value: bytes | None
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where an event came from: its partition, when it was received, and its record key."""
+class Source(Interface):
+    """Where an event came from: its partition, when ingest received it (ms since 1970), its record key."""
 
     partition: int
-    received_at_ms: int
+    timestamp: int
     key: bytes | None
 
 
@@ -73,17 +72,14 @@ def _decode_type(event_type: EventType, records: Sequence[Record], extract: Extr
         tombstones = [record for record in records if record.value is None]
         _take_tombstones(event_type, tombstones, batch)
         valued = _not_buried(valued, tombstones)
-    events: list[Event] = []
-    sources: list[Source] = []
     parsed = parse_batch(event_type, [record.value for record in valued])  # type: ignore[misc]
-    for record, event in zip(valued, parsed, strict=True):
-        if isinstance(event, EventRefused):
-            batch.dead_letters.append(_dead_letter(record, event))
-        else:
-            events.append(event)
-            sources.append(Source(record.partition, record.timestamp, record.key))
-    if events:
-        batch.events[event_type] = event_table(event_type, events, sources, extract)
+    if EventRefused in set(map(type, parsed)):
+        pairs = list(zip(valued, parsed, strict=True))
+        batch.dead_letters += [_dead_letter(r, e) for r, e in pairs if isinstance(e, EventRefused)]
+        valued = [r for r, e in pairs if not isinstance(e, EventRefused)]
+        parsed = [e for e in parsed if not isinstance(e, EventRefused)]
+    if parsed:
+        batch.events[event_type] = event_table(event_type, cast("list[Event]", parsed), valued, extract)
 
 
 def event_table(
@@ -100,8 +96,8 @@ def event_table(
         "recorded_at": pa.array([e.recorded_at for e in events], UTC_MICROSECONDS).cast(pa.timestamp("us")),
         "on_date": pa.array([getattr(e, dates) for e in events], pa.date32()),
         "partition": pa.array([s.partition for s in sources], pa.int16()),
-        "received_at": pa.array([s.received_at_ms for s in sources], pa.timestamp("ms")),
-        "content": pa.array([_content(e, s.key) for e, s in zip(events, sources, strict=True)], pa.uint32()),
+        "received_at": pa.array([s.timestamp for s in sources], pa.timestamp("ms")),
+        "content": pa.array(_contents(events, sources), pa.uint32()),
         **extract(events),
     }
     if times:
@@ -109,9 +105,19 @@ def event_table(
     return pa.table(columns)
 
 
-def _content(event: Event, key: bytes | None) -> int:
-    """The content's hash from the record's key, which ingest wrote; computed where a key has none."""
-    if key and len(key) > 9 and key[-9] == 0x7C:
+def _contents(events: Sequence[Event], sources: Sequence[Source]) -> list[int]:
+    """Content hashes from the records' keys, which ingest wrote; computed where a key has none."""
+    keys = [source.key or b"" for source in sources]
+    if all(key[-9:-8] == b"|" for key in keys):
+        try:
+            return [int(key[-8:], 16) for key in keys]
+        except ValueError:
+            pass
+    return [_content(event, key) for event, key in zip(events, keys, strict=True)]
+
+
+def _content(event: Event, key: bytes) -> int:
+    if key[-9:-8] == b"|":
         try:
             return int(key[-8:], 16)
         except ValueError:
@@ -144,7 +150,15 @@ def _dead_letter(record: Record, refused: EventRefused) -> DeadLetter:
 
 def _letter(record: Record, code: str, path: str, message: str) -> DeadLetter:
     return DeadLetter(
-        record.topic, record.partition, record.offset, record.key, record.value, code, path, message, record.timestamp
+        record.topic,
+        record.partition,
+        record.offset,
+        record.key,
+        record.value,
+        code,
+        path,
+        message,
+        record.timestamp,
     )
 
 

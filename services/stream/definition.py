@@ -26,16 +26,26 @@ STREAM_SQL = Path(__file__).parent / "sql"
 
 @dataclass(frozen=True)
 class Relation:
-    """A named SELECT. `stored` relations are tables kept up to date patient by patient."""
+    """A named SELECT. `stored` relations are tables kept up to date patient by patient.
+
+    `lazy` ones are views also within a batch: cheap to derive and wide, so that reading a few columns several
+    times costs less than writing all of them once.
+    """
 
     name: str
     sql: str
     stored: bool = False
+    lazy: bool = False
 
     @classmethod
-    def load(cls, folder: Path, name: str, *, stored: bool = False) -> "Relation":
+    def load(cls, folder: Path, name: str, *, stored: bool = False, lazy: bool = False) -> "Relation":
         """Read `folder/name.sql`."""
-        return cls(name, (folder / f"{name}.sql").read_text(encoding="utf-8").strip(), stored)
+        return cls(name, (folder / f"{name}.sql").read_text(encoding="utf-8").strip(), stored, lazy)
+
+    @property
+    def creation(self) -> str:
+        """The statement that makes it within a batch."""
+        return f"CREATE OR REPLACE TEMP {'VIEW' if self.lazy else 'TABLE'} {self.name} AS {self.sql}"
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,9 @@ class StoreDefinition:
     tables: Sequence[str] = ()  # CREATE statements of what is not derived
     on_refresh: Sequence[str] = ()  # run when new rows stand in temp, before they replace the old: $batch
     on_calendar: Sequence[str] = ()  # run when today moves: $before, $today, $batch
-    compared: Mapping[str, str] = field(default_factory=dict)  # what `verify` compares: name -> columns left out
+    compared: Mapping[str, str] = field(
+        default_factory=dict
+    )  # what `verify` compares: name -> columns left out
 
     @property
     def stored(self) -> list[Relation]:
@@ -93,7 +105,10 @@ def _mentions(sql: str, name: str) -> bool:
     return re.search(rf"\b{name}\b", re.sub(r"--.*", "", sql)) is not None
 
 
-RECORDS = tuple(
-    Relation.load(STREAM_SQL, name) for name in ("standing_records", "consents", "current_records")
+RECORDS = (
+    Relation.load(STREAM_SQL, "winners"),
+    Relation.load(STREAM_SQL, "standing_records", lazy=True),
+    Relation.load(STREAM_SQL, "consents"),
+    Relation.load(STREAM_SQL, "current_records", lazy=True),
 )
 """The first steps of every store: which version of which record counts."""

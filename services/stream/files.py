@@ -9,17 +9,25 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import pyarrow as pa
 
 from schemas import Event, EventRefused, EventType, content_hash, parse_batch, parse_event
-from services.stream.decode import Source, event_table
+from services.stream.decode import event_table
 from services.stream.store import Batch, EventStore
 
 CHUNK_LINES = 20_000
 NO_CONTENT = b"|00000000"
 TYPE_IN_LINE = re.compile(rb'"event_type"\s*:\s*"([a-z_]+)"')
+
+
+class Received(NamedTuple):
+    """The source of an event that no Kafka carried."""
+
+    partition: int
+    timestamp: int
+    key: bytes | None
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,9 @@ def compute_stores(
     return loaded
 
 
-def _load(file: str, in_file: int, chunk: Sequence[bytes], stores: Sequence[EventStore], loaded: Loaded) -> None:
+def _load(
+    file: str, in_file: int, chunk: Sequence[bytes], stores: Sequence[EventStore], loaded: Loaded
+) -> None:
     """Validate one chunk and append it to every store; `batch` of an event is its line over all files."""
     by_type: dict[EventType, list[int]] = defaultdict(list)
     for i, line in enumerate(chunk):
@@ -91,7 +101,7 @@ def _load(file: str, in_file: int, chunk: Sequence[bytes], stores: Sequence[Even
                 accepted.append(loaded.lines + i)
         loaded.events += len(events)
         # contract: in a computed store an event is received when it was recorded
-        sources = [Source(0, round(e.recorded_at.timestamp() * 1000), NO_CONTENT) for e in events]
+        sources = [Received(0, round(e.recorded_at.timestamp() * 1000), NO_CONTENT) for e in events]
         for store, batch in zip(stores, batches, strict=True):
             if events:
                 table = event_table(event_type, events, sources, store.definition.extract[event_type])

@@ -1,9 +1,11 @@
 """What the HTTP sides of outcomes and safety share: answers, days, pages of rows, progress and snapshots."""
 
 import asyncio
+import hashlib
 import os
 import re
 import time
+import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,13 +16,14 @@ from typing import Annotated, Any
 
 import duckdb
 import orjson
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query
 from starlette.responses import Response
 
 from services.runtime.clock import now
 from services.runtime.problems import Problem
 from services.runtime.tokens import Caller
 from services.runtime.web import require
+from services.stream.cache import PerCommit
 from services.stream.node import Node
 
 Row = dict[str, Any]
@@ -28,6 +31,9 @@ Row = dict[str, Any]
 SNAPSHOT_SECONDS = 5.0
 """A snapshot younger than this is good enough for everybody (contract, section 7)."""
 MOST_ROWS = 1_000
+
+PROCESS = uuid.uuid4().hex
+"""Tells this run of the service from others, whose commits are counted anew."""
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PARTIAL = re.compile(r"\d{4}(-\d{2})?")
@@ -85,9 +91,13 @@ class Calendar:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._today = PerCommit(node, self._read)
 
     async def today(self) -> date:
         """The day that the tables are as of."""
+        return await self._today.get()
+
+    async def _read(self) -> date:
         day: date = (await self._node.read("SELECT today FROM clock"))[0]["today"]
         return day
 
@@ -120,7 +130,9 @@ AsOf = Annotated[
 class Where:
     """The conditions of a query and their named parameters."""
 
-    def __init__(self, equal: Mapping[str, object] | None = None, sites: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, equal: Mapping[str, object] | None = None, sites: frozenset[str] | None = None
+    ) -> None:
         """`equal`: column -> value wanted, None for any. `sites`: the caller's centres, None for all."""
         self._conditions: list[str] = []
         self.parameters: dict[str, object] = {}
@@ -230,6 +242,13 @@ class Commits:
             seen = count
 
 
+def page_version(node: Node, caller: Caller) -> str:
+    """An ETag that changes with all that a page shows beside its address: commits, troubles, who looks."""
+    sites = "all" if caller.sites is None else ",".join(sorted(caller.sites))
+    parts = (PROCESS, node.committed.count, node.behind, *node.parts.values(), caller.name, sites)
+    return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:20]}"'
+
+
 # -- progress and snapshots ----------------------------------------------------------------------------------
 
 
@@ -268,7 +287,9 @@ class Snapshots:
     def _make(self) -> None:
         begun = time.time()
         self._node.store.snapshot(self._path)
-        os.utime(self._path, (begun, begun))  # its age counts from what it shows, not from when it was written
+        os.utime(
+            self._path, (begun, begun)
+        )  # its age counts from what it shows, not from when it was written
 
     def _describe(self) -> dict[str, Any]:
         with duckdb.connect(str(self._path), read_only=True) as snapshot:
@@ -287,7 +308,7 @@ def store_routes(node: Node, waiting: str) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["store"])
     snapshots = Snapshots(node)
     state = (
-        "SELECT today, (SELECT list(row(topic, partition, next_offset) ORDER BY ALL) FROM offsets) AS offsets, "
+        "SELECT today, (SELECT list(row(topic, partition, next_offset) ORDER BY topic, partition) FROM offsets) AS offsets, "
         f"({waiting}) AS waiting FROM clock"
     )
 
@@ -301,7 +322,9 @@ def store_routes(node: Node, waiting: str) -> APIRouter:
             today=found["today"],
         )
 
-    @router.post("/snapshot", summary="A copy of the store, at most 5 seconds old, for other processes to read")
+    @router.post(
+        "/snapshot", summary="A copy of the store, at most 5 seconds old, for other processes to read"
+    )
     async def snapshot(_: Annotated[Caller, Depends(require("operate"))]) -> Response:
         return answer(**await snapshots.newest())
 
@@ -313,8 +336,3 @@ def _by_topic(rows: Iterable[Sequence[Any]]) -> dict[str, dict[str, int]]:
     for topic, partition, offset in rows:
         topics.setdefault(topic, {})[str(partition)] = offset
     return topics
-
-
-def etag(request: Request, *parts: object) -> str:
-    """A tag that changes whenever one of the parts does."""
-    return f'"{":".join(str(part) for part in parts)}"'

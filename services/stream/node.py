@@ -54,6 +54,7 @@ class Node:
         self.behind = False
         self.last: Applied | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decoder")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
 
     @property
@@ -70,11 +71,20 @@ class Node:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writer, lambda: function(*args, **kwargs))
 
-    async def read(self, sql: str, parameters: Sequence[object] | dict[str, object] | None = None) -> list[dict[str, Any]]:
+    async def in_decoder(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run in the thread that turns records into columns."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._decoder, lambda: function(*args, **kwargs))
+
+    async def read(
+        self, sql: str, parameters: Sequence[object] | dict[str, object] | None = None
+    ) -> list[dict[str, Any]]:
         """Rows of a query as dicts, on a cursor of its own, read to the end."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, sql, parameters)
 
-    def _query(self, sql: str, parameters: Sequence[object] | dict[str, object] | None) -> list[dict[str, Any]]:
+    def _query(
+        self, sql: str, parameters: Sequence[object] | dict[str, object] | None
+    ) -> list[dict[str, Any]]:
         cursor = self.store.cursor()
         try:
             found = cursor.execute(sql, parameters)
@@ -90,6 +100,7 @@ class Node:
 
     def close(self) -> None:
         """Let the threads finish and close the store."""
+        self._decoder.shutdown()
         self._writer.shutdown()
         self._readers.shutdown()
         self.store.close()

@@ -5,6 +5,7 @@ registry needs. Positions are the store's own, written in the same transaction a
 never asked.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -69,11 +70,7 @@ class Processor(Service):  # type: ignore[misc]
             )
             await self._take_up(consumer, ids)
             node.parts["kafka"] = "ok"
-            while not self.should_stop:
-                polled = await self._poll(consumer)
-                if polled:
-                    await self._apply(polled, ids)
-                self._note_lag(consumer, polled)
+            await self._work(consumer, ids)
         except OffsetOutOfRangeError:
             raise OperatorError(
                 f"the {node.name} store has read further than Kafka's log reaches: this is another or an "
@@ -81,6 +78,24 @@ class Processor(Service):  # type: ignore[misc]
             ) from None
         finally:
             await consumer.stop()
+
+    async def _work(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
+        """Poll, decode and commit; the next batch is decoded while DuckDB, outside Python's lock, commits."""
+        committing: asyncio.Task[None] | None = None
+        try:
+            while not self.should_stop:
+                polled = await self._poll(consumer)
+                if not polled:
+                    continue
+                started = time.perf_counter()
+                batch = await self.node.in_decoder(decode_records, polled, self.node.store.definition.extract)
+                if committing:
+                    await committing
+                committing = asyncio.create_task(self._commit(polled, batch, ids, started))
+                self._note_lag(consumer, polled)
+        finally:
+            if committing:
+                await committing
 
     async def _take_up(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
         """Assign every partition of the event topics and go to where the store stands."""
@@ -104,7 +119,9 @@ class Processor(Service):  # type: ignore[misc]
     async def _poll(self, consumer: AIOKafkaConsumer) -> Polled:
         """What has arrived; a short wait after the first record lets more share its transaction."""
         most = self.node.settings.batch_max_records
-        polled: Polled = _by_topic(await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000), max_records=most))
+        polled: Polled = _by_topic(
+            await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000), max_records=most)
+        )
         count = sum(map(len, polled.values()))
         self.node.behind = count >= most
         if polled and count < most and self.node.settings.linger_ms:
@@ -114,29 +131,23 @@ class Processor(Service):  # type: ignore[misc]
                 polled[partition] = [*polled.get(partition, ()), *records]
         return polled
 
-    async def _apply(self, polled: Polled, ids: dict[str, str]) -> None:
-        """Decode and commit; a store that cannot commit is tried again with the same batch until it can."""
+    async def _commit(self, polled: Polled, batch: Batch, ids: dict[str, str], started: float) -> None:
+        """Commit; a store that cannot is asked again with the same batch until it can."""
         node = self.node
-        started = time.perf_counter()
         while True:
             try:
-                batch, applied = await node.write(self._decode_and_commit, polled, ids)
+                applied = await node.write(node.store.apply, batch, ids)
+                break
             except duckdb.Error as error:
                 node.parts["store"] = "cannot commit"
                 log.error("the store cannot commit (%s): trying the same batch again", type(error).__name__)
                 await self.sleep(RETRY_SECONDS)
                 if self.should_stop:
                     return
-            else:
-                break
         node.parts["store"] = "ok"
         node.last = applied
         node.committed.beat()
         self._measure(polled, batch, applied, time.perf_counter() - started)
-
-    def _decode_and_commit(self, polled: Polled, ids: dict[str, str]) -> tuple[Batch, Applied]:
-        batch = decode_records(polled, self.node.store.definition.extract)
-        return batch, self.node.store.apply(batch, ids)
 
     def _measure(self, polled: Polled, batch: Batch, applied: Applied, seconds: float) -> None:
         node, metrics = self.node, self.node.metrics
@@ -165,7 +176,9 @@ class Processor(Service):  # type: ignore[misc]
             unchanged = round(copies * count / batch.records)
             metrics.stream_records_total.labels(node.name, topic, "dead_letter").inc(dead)
             metrics.stream_records_total.labels(node.name, topic, "unchanged").inc(unchanged)
-            metrics.stream_records_total.labels(node.name, topic, "applied").inc(max(0, count - dead - unchanged))
+            metrics.stream_records_total.labels(node.name, topic, "applied").inc(
+                max(0, count - dead - unchanged)
+            )
 
     def _note_lag(self, consumer: AIOKafkaConsumer, polled: Polled) -> None:
         lag = self.node.metrics.consumer_lag_records
@@ -173,9 +186,10 @@ class Processor(Service):  # type: ignore[misc]
             partition = TopicPartition(topic, number)
             end = consumer.highwater(partition)
             if end is not None:
-                lag.labels(self.node.name, topic, str(number)).set(max(0, end - polled[topic, number][-1].offset - 1))
+                lag.labels(self.node.name, topic, str(number)).set(
+                    max(0, end - polled[topic, number][-1].offset - 1)
+                )
 
 
 def _by_topic(polled: dict[TopicPartition, list[ConsumerRecord]]) -> Polled:
     return {(tp.topic, tp.partition): records for tp, records in polled.items() if records}
-

@@ -55,6 +55,44 @@ RECORD_KEY = "md5_number_lower(concat_ws(chr(31), patient_id, event_type, site_i
 REBUILD_EVENTS = 400_000
 """Events derived at a time in a rebuild; bounds its memory."""
 
+CHANGED = """
+CREATE OR REPLACE TEMP TABLE changed_{step} AS
+SELECT patient_key FROM (
+    SELECT patient_key, bit_xor(hash(rows)) AS digest, count(*) AS n FROM temp.{step} AS rows GROUP BY patient_key
+) AS fresh
+FULL JOIN (
+    SELECT patient_key, bit_xor(hash(rows)) AS digest, count(*) AS n
+    FROM (SELECT * FROM store.{step} SEMI JOIN dirty USING (patient_key)) AS rows GROUP BY patient_key
+) AS stored USING (patient_key)
+WHERE row(fresh.digest, fresh.n) IS DISTINCT FROM row(stored.digest, stored.n)
+"""
+"""Patients of whom a stored relation's rows are to change: most batches change few of many."""
+
+REPLACE = """
+DELETE FROM store.{step} WHERE patient_key IN (SELECT patient_key FROM changed_{step});
+INSERT INTO store.{step} BY NAME FROM temp.{step} SEMI JOIN changed_{step} USING (patient_key)
+"""
+
+
+DROP_COPIES = """
+DELETE FROM staged WHERE rowid IN (
+    SELECT number FROM (
+        SELECT *, row_number() OVER (
+            PARTITION BY record_key, version, content, recorded_at ORDER BY stored DESC, received_at, number) AS nth
+        FROM (
+            SELECT rowid AS number, record_key, version, content, recorded_at, received_at, false AS stored FROM staged
+            UNION ALL
+            SELECT NULL, record_key, version, content, recorded_at, received_at, true FROM earlier
+        )
+        SEMI JOIN (
+            SELECT record_key FROM (SELECT record_key FROM staged UNION ALL SELECT record_key FROM earlier)
+            GROUP BY record_key HAVING count(*) > 1
+        ) USING (record_key)
+    ) WHERE nth > 1 AND NOT stored
+)
+"""
+"""Exact copies, of a stored version or of each other, are not versions; of several the earliest received stays."""
+
 
 class StoreError(OperatorError):
     """The store cannot be opened or used; the message says what to do."""
@@ -133,6 +171,8 @@ class EventStore:
             "threads": threads,
             "memory_limit": memory_limit,
             "preserve_insertion_order": False,
+            # A checkpoint rewrites what changed: not at every large batch of a backlog.
+            "checkpoint_threshold": "128MB",
             "temp_directory": str(path.with_suffix(".tmp")),
         }
         self._con = duckdb.connect(":memory:", config=config)
@@ -181,7 +221,9 @@ class EventStore:
 
     def offsets(self) -> dict[tuple[str, int], tuple[str, int]]:
         """(topic, partition) -> (id of the topic, next offset to read)."""
-        rows = self._con.execute("SELECT topic, partition, topic_id, next_offset FROM store.offsets").fetchall()
+        rows = self._con.execute(
+            "SELECT topic, partition, topic_id, next_offset FROM store.offsets"
+        ).fetchall()
         return {(topic, partition): (topic_id, offset) for topic, partition, topic_id, offset in rows}
 
     # -- writing -------------------------------------------------------------------------------------------
@@ -223,9 +265,13 @@ class EventStore:
         if not hashes:
             return
         numbers, contents = zip(*hashes, strict=True)
-        arrived = pa.table({"batch": pa.array(numbers, pa.int64()), "content": pa.array(contents, pa.uint32())})
+        arrived = pa.table(
+            {"batch": pa.array(numbers, pa.int64()), "content": pa.array(contents, pa.uint32())}
+        )
         self._con.register("arrived", arrived)
-        self._con.execute("UPDATE store.events SET content = a.content FROM arrived AS a WHERE events.batch = a.batch")
+        self._con.execute(
+            "UPDATE store.events SET content = a.content FROM arrived AS a WHERE events.batch = a.batch"
+        )
         self._con.unregister("arrived")
 
     def drop_copies(self) -> None:
@@ -251,6 +297,7 @@ class EventStore:
         try:
             number = self._next_batch()
             con.execute("UPDATE store.clock SET today = ?", [today])
+            con.execute("DELETE FROM staged")
             con.execute(
                 "DELETE FROM dirty; INSERT INTO dirty SELECT DISTINCT patient_key, patient_id FROM store.events "
                 f"WHERE on_date > DATE '{min(before, today)}' AND on_date <= DATE '{max(before, today)}'"
@@ -283,12 +330,9 @@ class EventStore:
                     f"WHERE patient_key % {parts} = {part}"
                 )
                 con.execute(
-                    "CREATE OR REPLACE TEMP TABLE scope AS SELECT * FROM store.events "
+                    "CREATE OR REPLACE TEMP VIEW scope AS SELECT * FROM store.events "
                     f"WHERE patient_key % {parts} = {part}"
                 )
-                self._refresh(number)
-            if not events:
-                self._scope_of_dirty()
                 self._refresh(number)
             con.execute("COMMIT")
         except BaseException:
@@ -361,18 +405,16 @@ class EventStore:
             + (" UNION SELECT patient_key, patient_id FROM forgotten" if forgotten else "")
         )
         self._scope_of_dirty()
-        con.execute(
-            "CREATE OR REPLACE TEMP TABLE fresh AS "
-            "SELECT * FROM staged ANTI JOIN scope USING (record_key, version, content, recorded_at) "
-            "QUALIFY row_number() OVER (PARTITION BY record_key, version, content, recorded_at ORDER BY received_at) = 1"
-        )
-        con.execute("INSERT INTO store.events FROM fresh; INSERT INTO scope FROM fresh")
-        fresh: int = con.execute("SELECT count(*) FROM fresh").fetchall()[0][0]
+        con.execute(DROP_COPIES)
+        con.execute("INSERT INTO store.events FROM staged")
+        fresh: int = con.execute("SELECT count(*) FROM staged").fetchall()[0][0]
         return fresh + forgotten
 
     def _scope_of_dirty(self) -> None:
+        """All versions of the dirty patients: those stored before, and those that have just arrived."""
         self._con.execute(
-            "CREATE OR REPLACE TEMP TABLE scope AS SELECT * FROM store.events SEMI JOIN dirty USING (patient_key)"
+            "CREATE OR REPLACE TEMP TABLE earlier AS SELECT * FROM store.events SEMI JOIN dirty USING (patient_key); "
+            "CREATE OR REPLACE TEMP VIEW scope AS FROM earlier UNION ALL FROM staged"
         )
 
     def _forget(self, tombstones: Iterable[Tombstone]) -> int:
@@ -400,14 +442,13 @@ class EventStore:
         """Derive the dirty patients' relations from `scope` and replace their rows."""
         con = self._con
         for step in self.definition.steps:
-            con.execute(f"CREATE OR REPLACE TEMP TABLE {step.name} AS {step.sql}")
+            con.execute(step.creation)
+        for step in self.definition.stored:
+            con.execute(CHANGED.format(step=step.name))
         for statement in self.definition.on_refresh:
             con.execute(statement.replace("$batch", str(number)))
         for step in self.definition.stored:
-            con.execute(
-                f"DELETE FROM store.{step.name} WHERE patient_key IN (SELECT patient_key FROM dirty); "
-                f"INSERT INTO store.{step.name} BY NAME FROM temp.{step.name}"
-            )
+            con.execute(REPLACE.format(step=step.name))
         patients: int = con.execute("SELECT count(*) FROM dirty").fetchall()[0][0]
         return patients
 
@@ -437,7 +478,9 @@ class EventStore:
     # -- creating ------------------------------------------------------------------------------------------
 
     def _tables(self) -> bool:
-        rows = self._con.execute("SELECT 1 FROM duckdb_tables() WHERE database_name = 'store' AND table_name = 'store_info'").fetchall()
+        rows = self._con.execute(
+            "SELECT 1 FROM duckdb_tables() WHERE database_name = 'store' AND table_name = 'store_info'"
+        ).fetchall()
         return bool(rows)
 
     def _create(self, protocols: Sequence[Protocol], today: date) -> None:
@@ -477,9 +520,11 @@ class EventStore:
             definition.parameters(cursor, protocols)
             cursor.execute("CREATE OR REPLACE TEMP VIEW scope AS SELECT * FROM store.events WHERE false")
             for step in definition.steps:
-                cursor.execute(f"CREATE OR REPLACE TEMP TABLE {step.name} AS {step.sql}")
+                cursor.execute(step.creation)
                 if step.stored:
-                    cursor.execute(f"CREATE OR REPLACE TABLE store.{step.name} AS FROM temp.{step.name} LIMIT 0")
+                    cursor.execute(
+                        f"CREATE OR REPLACE TABLE store.{step.name} AS FROM temp.{step.name} LIMIT 0"
+                    )
         finally:
             cursor.close()
         cursor = self.cursor()
@@ -489,9 +534,7 @@ class EventStore:
             for name in definition.dated:
                 sql = definition.dated_sql(name)
                 cursor.execute(f"CREATE OR REPLACE MACRO store.{name}_at(as_of) AS TABLE {sql}")
-            cursor.execute(
-                "INSERT OR REPLACE INTO store_info VALUES ('fingerprint', ?)", [self._fingerprint]
-            )
+            cursor.execute("INSERT OR REPLACE INTO store_info VALUES ('fingerprint', ?)", [self._fingerprint])
         finally:
             cursor.close()
 

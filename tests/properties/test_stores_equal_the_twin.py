@@ -1,16 +1,13 @@
 """The live path must give, for any events in any order and batching, what the slow plain twin gives."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-import pytest
+import twin
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-import twin
 from stores import OUTCOMES, SAFETY, emptied, load, rows
 from strategies import Case, batches, cases, disorder
 
@@ -37,7 +34,13 @@ def comparable(found: Iterable[Row], columns: Sequence[str]) -> list[tuple[Any, 
 def assert_tables_equal(store: Any, expected: dict[str, list[Row]]) -> None:
     for table, wanted in expected.items():
         found = rows(store, f"SELECT * FROM {table}")
-        columns = sorted(set(wanted[0]) & set(found[0])) if wanted and found else sorted(wanted[0]) if wanted else []
+        columns = (
+            sorted(set(wanted[0]) & set(found[0]))
+            if wanted and found
+            else sorted(wanted[0])
+            if wanted
+            else []
+        )
         if not wanted:
             assert found == [], table
             continue

@@ -12,19 +12,12 @@ CREATE OR REPLACE MACRO is_normal(value, comparator, upper_limit, inclusive) AS
 
 -- R2.7: the SES-CD of one endoscopy over the segments that the other one explored too.
 CREATE OR REPLACE MACRO shared_score(counted, other) AS
-    (CASE WHEN other.ileum IS NULL THEN 0 ELSE coalesce(counted.ileum, 0) END
-     + CASE WHEN other.right_colon IS NULL THEN 0 ELSE coalesce(counted.right_colon, 0) END
-     + CASE WHEN other.transverse_colon IS NULL THEN 0 ELSE coalesce(counted.transverse_colon, 0) END
-     + CASE WHEN other.left_colon IS NULL THEN 0 ELSE coalesce(counted.left_colon, 0) END
-     + CASE WHEN other.rectum IS NULL THEN 0 ELSE coalesce(counted.rectum, 0) END)::DECIMAL(18, 9);
+    list_sum(list_transform(counted, lambda score, i: CASE WHEN other[i] IS NULL THEN 0 ELSE coalesce(score, 0) END)
+    )::DECIMAL(18, 9);
 
 -- R2.7: was a segment that scored at baseline not explored at follow-up?
 CREATE OR REPLACE MACRO segment_lost(baseline, later) AS
-    (coalesce(baseline.ileum, 0) > 0 AND later.ileum IS NULL)
-    OR (coalesce(baseline.right_colon, 0) > 0 AND later.right_colon IS NULL)
-    OR (coalesce(baseline.transverse_colon, 0) > 0 AND later.transverse_colon IS NULL)
-    OR (coalesce(baseline.left_colon, 0) > 0 AND later.left_colon IS NULL)
-    OR (coalesce(baseline.rectum, 0) > 0 AND later.rectum IS NULL);
+    list_bool_or(list_transform(baseline, lambda score, i: coalesce(score, 0) > 0 AND later[i] IS NULL));
 
 -- R2.7 endoscopic response: more than `per_cent` off, or `baseline4_fall` points where baseline is 4.
 CREATE OR REPLACE MACRO fell_per_cent(baseline, value, per_cent, baseline4_fall) AS

@@ -29,14 +29,13 @@ labs AS (
 )
 SELECT protocol, patient_key, 'cdai' AS parameter, on_date, at_time, visit_rank, site_id, event_id,
     cdai AS value, NULL::VARCHAR AS comparator, NULL::DECIMAL(18, 9) AS upper_limit, NULL::BOOLEAN AS normal,
-    NULL::INTEGER AS ileum, NULL::INTEGER AS right_colon, NULL::INTEGER AS transverse_colon,
-    NULL::INTEGER AS left_colon, NULL::INTEGER AS rectum, NULL::INTEGER AS highest_item
+    NULL::TINYINT[] AS segments, NULL::TINYINT AS highest_item
 FROM scores CROSS JOIN protocols WHERE cdai IS NOT NULL
 UNION ALL
 SELECT protocol, patient_key, 'ses_cd', on_date, at_time, visit_rank, site_id, event_id,
-    ses_cd, NULL, NULL, NULL, ses_ileum, ses_right_colon, ses_transverse_colon, ses_left_colon, ses_rectum, ses_highest_item
+    ses_cd, NULL, NULL, NULL, ses_segments, ses_highest_item
 FROM visits CROSS JOIN protocols WHERE ses_cd IS NOT NULL
 UNION ALL
 SELECT protocol, patient_key, analyte, on_date, at_time, visit_rank, site_id, event_id,
-    value, comparator, upper_limit, is_normal(value, comparator, upper_limit, inclusive), NULL, NULL, NULL, NULL, NULL, NULL
+    value, comparator, upper_limit, is_normal(value, comparator, upper_limit, inclusive), NULL, NULL
 FROM labs

@@ -6,12 +6,18 @@ WITH enrolments AS (  -- contract: the earlier counts, then the smaller (site_id
 index_treatments AS (FROM treated WHERE protocol = (SELECT protocol FROM protocols WHERE evaluated = 1)),
 seen AS (
     SELECT patient_key, any_value(patient_id) AS patient_id, any_value(partition) AS partition,
-        min(row(on_date, site_id, event_id)) AS earliest, max(recorded_at) AS last_event_at
+        max(recorded_at) AS last_event_at
     FROM current_records
+    GROUP BY patient_key
+),
+earliest AS (  -- only where neither an enrolment nor an index start names the site
+    SELECT patient_key, min(row(on_date, site_id, event_id))[2] AS site_id
+    FROM current_records
+    ANTI JOIN (SELECT patient_key FROM enrolments UNION ALL SELECT patient_key FROM index_treatments) USING (patient_key)
     GROUP BY patient_key
 )
 SELECT seen.patient_key, seen.patient_id,
-    coalesce(enrolments.site_id, start_site_id, earliest[2]) AS site_id,
+    coalesce(enrolments.site_id, start_site_id, earliest.site_id) AS site_id,
     index_treatments.drug, first_dose_on, first_dose_at, last_dose_on, intercurrent_on,
     enrolments.on_date AS enrolled_on, enrolments.sex, enrolments.reference_sex, enrolments.birth_year,
     enrolments.height_cm, enrolments.disease_location, enrolments.disease_behaviour, enrolments.perianal,
@@ -21,4 +27,5 @@ SELECT seen.patient_key, seen.patient_id,
 FROM seen
 LEFT JOIN enrolments USING (patient_key)
 LEFT JOIN index_treatments USING (patient_key)
+LEFT JOIN earliest USING (patient_key)
 LEFT JOIN consents USING (patient_key)

@@ -21,8 +21,13 @@ chosen AS (  -- R4.2: nearest to target, then later date, scheduled, later time,
 paired AS (
     SELECT w.protocol, p.patient_key, w.timepoint, w.parameter,
         t.first_dose_on + w.opens AS window_start, t.first_dose_on + w.closes AS window_end,
-        b AS baseline, c AS chosen,
-        coalesce(b.highest_item IS NOT NULL AND c.highest_item IS NOT NULL, false) AS both_explored
+        b.value AS baseline_value, b.comparator AS baseline_comparator, b.normal AS baseline_normal,
+        b.on_date AS baseline_on, b.site_id || '/' || b.event_id AS baseline_record,
+        c.value, c.comparator, c.normal, c.on_date AS value_on, c.study_offset,
+        c.site_id || '/' || c.event_id AS value_record, c.highest_item,
+        -- R2.7 compares segments where both endoscopies have them
+        CASE WHEN c.highest_item IS NOT NULL THEN b.segments END AS baseline_segments,
+        CASE WHEN b.highest_item IS NOT NULL THEN c.segments END AS segments
     FROM patients AS p
     CROSS JOIN protocol_windows AS w
     LEFT JOIN treated AS t ON t.protocol = w.protocol AND t.patient_key = p.patient_key
@@ -30,13 +35,11 @@ paired AS (
     LEFT JOIN chosen AS c ON c.protocol = w.protocol AND c.patient_key = p.patient_key
         AND c.timepoint = w.timepoint AND c.parameter = w.parameter
 )
-SELECT protocol, patient_key, timepoint, parameter, window_start, window_end,
-    baseline.value AS baseline_value, baseline.comparator AS baseline_comparator, baseline.normal AS baseline_normal,
-    baseline.on_date AS baseline_on, baseline.site_id || '/' || baseline.event_id AS baseline_record,
-    chosen.value, chosen.comparator, chosen.normal, chosen.on_date AS value_on, chosen.study_offset,
-    chosen.site_id || '/' || chosen.event_id AS value_record, chosen.highest_item,
+SELECT * EXCLUDE (baseline_segments, segments),
     -- R2.7: over segments explored at both visits; a total without segments stands for all of them
-    CASE WHEN both_explored THEN shared_score(baseline, chosen) ELSE baseline.value END AS baseline_common,
-    CASE WHEN both_explored THEN shared_score(chosen, baseline) ELSE chosen.value END AS value_common,
-    both_explored AND segment_lost(baseline, chosen) AS segment_lost
+    CASE WHEN segments IS NULL OR baseline_segments IS NULL THEN baseline_value
+         ELSE shared_score(baseline_segments, segments) END AS baseline_common,
+    CASE WHEN segments IS NULL OR baseline_segments IS NULL THEN value
+         ELSE shared_score(segments, baseline_segments) END AS value_common,
+    coalesce(segment_lost(baseline_segments, segments), false) AS segment_lost
 FROM paired

@@ -9,16 +9,23 @@ index_starts AS (  -- contract: the index start's site stands in where there is 
 ),
 seen AS (
     SELECT patient_key, any_value(patient_id) AS patient_id, any_value(partition) AS partition,
-        min(row(on_date, site_id, event_id)) AS earliest, max(recorded_at) AS last_event_at,
+        max(recorded_at) AS last_event_at,
         min(CASE WHEN event_type = 'treatment' THEN on_date ELSE coalesce(resolved_on, on_date) END)
             FILTER (((event_type = 'adverse_event' AND fatal) OR (action = 'stop' AND reason = 'death'))
                 AND coalesce(resolved_on, on_date) <= least((SELECT today FROM clock), withdrawn_on)) AS died_on
     FROM current_records LEFT JOIN consents USING (patient_key)
     GROUP BY patient_key
+),
+earliest AS (  -- only where neither an enrolment nor an index start names the site
+    SELECT patient_key, min(row(on_date, site_id, event_id))[2] AS site_id
+    FROM current_records
+    ANTI JOIN (SELECT patient_key FROM enrolments UNION ALL SELECT patient_key FROM index_starts) USING (patient_key)
+    GROUP BY patient_key
 )
-SELECT patient_key, seen.patient_id, coalesce(enrolments.site_id, index_starts.site_id, earliest[2]) AS site_id,
+SELECT patient_key, seen.patient_id, coalesce(enrolments.site_id, index_starts.site_id, earliest.site_id) AS site_id,
     died_on, withdrawn_on AS consent_withdrawn_on, seen.last_event_at, seen.partition
 FROM seen
 LEFT JOIN enrolments USING (patient_key)
 LEFT JOIN index_starts USING (patient_key)
+LEFT JOIN earliest USING (patient_key)
 LEFT JOIN consents USING (patient_key)

@@ -1,0 +1,100 @@
+"""The HTTP side of safety: alerts as they arrive, what is done about them, events, incidence, timelines."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
+from sse_starlette import EventSourceResponse
+from starlette.responses import Response
+
+from services.runtime.tokens import Caller, TokenStore
+from services.runtime.web import create_api, require
+from services.safety.acting import Desk, read_note
+from services.safety.actions import Act, Actions
+from services.safety.feed import AlertFeed
+from services.safety.pages import add_safety_pages
+from services.safety.reading import SafetyReader
+from services.safety.streaming import Listening, json_events
+from services.stream.http import After, Commits, Limit, answer, store_routes
+from services.stream.node import Node
+
+WAITING = "SELECT count(*) FROM alert_changes WHERE NOT published"
+
+State = Literal["open", "acknowledged", "closed", "withdrawn"]
+Severity = Literal["critical", "high", "medium", "low"]
+Watcher = Annotated[Caller, Depends(require("read_alerts"))]
+Reader = Annotated[Caller, Depends(require("read_patients"))]
+RateReader = Annotated[Caller, Depends(require("read_rates"))]
+Actor = Annotated[Caller, Depends(require("act_on_alerts"))]
+
+
+def create_safety_api(
+    node: Node, tokens: TokenStore, actions: Actions, stop: asyncio.Event | None = None
+) -> FastAPI:
+    """The HTTP side of the safety service; nothing in it blocks the event loop.
+
+    Event streams end within a second once `stop` is set; without it the server breaks them off at its own stop.
+    """
+    commits = Commits(node)
+    app = create_api("safety", node.settings, node.metrics, tokens, node.ready, lifespan=commits.followed)
+    reader = SafetyReader(node)
+    desk = Desk(reader, actions, node.metrics)
+    listening = Listening(node, AlertFeed(node), stop or asyncio.Event())
+    app.include_router(_alert_routes(reader, desk, listening))
+    app.include_router(_other_routes(reader))
+    app.include_router(store_routes(node, WAITING))
+    add_safety_pages(app, node, reader, desk, listening, commits)
+    return app
+
+
+def _alert_routes(reader: SafetyReader, desk: Desk, listening: Listening) -> APIRouter:
+    router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
+
+    @router.get("", summary="Rows of alerts, newest first, page by page")
+    async def alerts(
+        caller: Watcher,
+        state: Annotated[list[State], Query(description="May be given several times.")] = [],  # noqa: B006
+        severity: Severity | None = None,
+        rule: str | None = None,
+        site_id: str | None = None,
+        patient_id: str | None = None,
+        since: Annotated[datetime | None, Query(description="Raised at this time or later.")] = None,
+        limit: Limit = 100,
+        after: After = None,
+    ) -> Response:
+        equal = {"severity": severity, "rule": rule, "site_id": site_id, "patient_id": patient_id}
+        rows, following = await reader.alerts(caller, equal, state, since, limit, after)
+        return answer(rows=rows, next=following)
+
+    @router.get(
+        "/stream",
+        summary="Alerts as they change: server-sent events, resumed by Last-Event-ID",
+        description="Events: `alert` (the alert as it stands), `removed` (only its alert_id), `counts` (by severity "
+        "and state) after each group of them, and `reset` where what was shown before is to be forgotten. Without "
+        "Last-Event-ID, and in another epoch of the store, it begins with every alert open or acknowledged.",
+        responses={200: {"content": {"text/event-stream": {}}}},
+        response_class=EventSourceResponse,
+    )
+    async def stream(
+        request: Request,
+        caller: Watcher,
+        last_event_id: Annotated[str | None, Header()] = None,
+        after: Annotated[str | None, Query(description="Stands in for Last-Event-ID.")] = None,
+    ) -> Response:
+        return listening.respond(request, caller, last_event_id or after or "", json_events)
+
+    def taking(act: Act) -> Callable[..., Any]:
+        async def take(request: Request, alert_id: str, caller: Actor) -> Response:
+            return answer(alert=await desk.act(caller, alert_id, act, await read_note(request)))
+
+        return take
+
+    router.post(
+        "/{alert_id}/acknowledge", summary="Say that you have seen to an alert", openapi_extra=NOTE, responses=TAKEN
+    )(taking("acknowledge"))
+    router.post(
+        "/{alert_id}/close", summary="Say that an alert is done with", openapi_extra=NOTE, responses=TAKEN
+    )(taking("close"))
+    return router
