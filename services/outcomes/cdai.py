@@ -33,7 +33,12 @@ def compute_weekly_sum(days: float | Sequence[float | None] | None) -> float | N
 def compute_cdai_points(visit: Visit) -> float | None:
     """CDAI points of the diary, complications, antidiarrhoeal and mass; None unless all are known."""
     given = visit.cdai_components
-    if given is None or given.complications is None or given.antidiarrhoeal is None or given.abdominal_mass is None:
+    if (
+        given is None
+        or given.complications is None
+        or given.antidiarrhoeal is None
+        or given.abdominal_mass is None
+    ):
         return None
     stools = compute_weekly_sum(given.liquid_stools)
     pain = compute_weekly_sum(given.abdominal_pain)

@@ -119,7 +119,8 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[
 
 
 OUTBOX = (
-    "CREATE OR REPLACE TEMP TABLE waiting AS SELECT dirty.patient_key, dirty.patient_id, coalesce(since, $batch) AS since "
+    "CREATE OR REPLACE TEMP TABLE waiting AS "
+    "SELECT dirty.patient_key, dirty.patient_id, coalesce(since, $batch) AS since "
     "FROM dirty SEMI JOIN (FROM changed_selected UNION FROM changed_treated UNION FROM changed_patients) "
     "USING (patient_key) LEFT JOIN store.outbox USING (patient_key)",
     "DELETE FROM store.outbox WHERE patient_key IN (SELECT patient_key FROM waiting)",

@@ -3,11 +3,13 @@
 from services.stream.node import Node
 
 PATIENTS = """
-SELECT site_id, CASE WHEN drug IS NULL THEN 'enrolled' WHEN last_dose_on IS NULL THEN 'on_drug' ELSE 'stopped' END AS status,
-    count(*) AS patients
+SELECT site_id, count(*) AS patients,
+    CASE WHEN drug IS NULL THEN 'enrolled' WHEN last_dose_on IS NULL THEN 'on_drug' ELSE 'stopped' END AS status
 FROM patients GROUP BY ALL
 """
-RATES = "SELECT protocol, timepoint, endpoint, estimand, rate FROM cohort_rates WHERE site_id IS NULL AND rate IS NOT NULL"
+RATES = """
+SELECT protocol, timepoint, endpoint, estimand, rate FROM cohort_rates WHERE site_id IS NULL AND rate IS NOT NULL
+"""
 STATES = """
 SELECT protocol, timepoint, endpoint, status, coalesce(observed::VARCHAR, 'unknown') AS achieved, count(*) AS rows
 FROM endpoint_states GROUP BY ALL
@@ -26,5 +28,5 @@ async def refresh_gauges(node: Node) -> None:
         labels = (row["protocol"], row["timepoint"], row["endpoint"], row["estimand"])
         metrics.outcome_rate_ratio.labels(*labels).set(row["rate"])
     for row in states:
-        labels = (row["protocol"], row["timepoint"], row["endpoint"], row["status"], row["achieved"])
-        metrics.outcomes.labels(*labels).set(row["rows"])
+        state = (row["protocol"], row["timepoint"], row["endpoint"], row["status"], row["achieved"])
+        metrics.outcomes.labels(*state).set(row["rows"])

@@ -11,14 +11,15 @@ from services.stream.store import EventStore
 
 PATIENTS_AT_ONCE = 1_000
 
-WAITING = f"SELECT patient_key, patient_id, since, batch FROM outbox ORDER BY since, patient_key LIMIT {PATIENTS_AT_ONCE}"
-
 ROWS = f"""
-WITH waiting AS MATERIALIZED ({WAITING}),
+WITH waiting AS MATERIALIZED (
+    SELECT patient_key, patient_id, since, batch FROM outbox ORDER BY since, patient_key LIMIT {PATIENTS_AT_ONCE}
+),
 states AS (
     SELECT patient_key, to_json(list(struct_pack(
-        site_id, drug, protocol, timepoint, endpoint, status, observed, nri, baseline_value, baseline_on, value, value_on,
-        study_offset, window_start, window_end, reason, event_ids) ORDER BY protocol, timepoint, endpoint))::VARCHAR AS outcomes
+        site_id, drug, protocol, timepoint, endpoint, status, observed, nri, baseline_value, baseline_on,
+        value, value_on, study_offset, window_start, window_end, reason, event_ids
+    ) ORDER BY protocol, timepoint, endpoint))::VARCHAR AS outcomes
     FROM endpoint_states SEMI JOIN waiting USING (patient_key)
     GROUP BY patient_key
 ),
@@ -51,7 +52,12 @@ class OutcomesOutbox:
 
     @staticmethod
     def _message(
-        patient_key: int, batch: int, patient_id: str, outcomes: str | None, caused_by: str | None, published: str | None
+        patient_key: int,
+        batch: int,
+        patient_id: str,
+        outcomes: str | None,
+        caused_by: str | None,
+        published: str | None,
     ) -> Message:
         digest = hashlib.sha256(outcomes.encode()).hexdigest() if outcomes else ""
         mark = (patient_key, batch, digest)

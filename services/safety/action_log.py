@@ -122,12 +122,13 @@ def apply_action(node: Node, action: _Action) -> None:
                 ],
             ),
             (
-                "DELETE FROM store.alert_changes WHERE alert_id = ? AND seq < (SELECT max(seq) FROM store.alert_changes)",
-                [action.alert_id],
-            ),
-            (
                 "INSERT INTO store.alert_changes "
                 "SELECT coalesce(max(seq), 0) + 1, ?, false FROM store.alert_changes",
+                [action.alert_id],
+            ),
+            (  # after the insert, so that no number is ever used again
+                "DELETE FROM store.alert_changes WHERE alert_id = ? "
+                "AND seq < (SELECT max(seq) FROM store.alert_changes)",
                 [action.alert_id],
             ),
         ]

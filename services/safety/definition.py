@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 from scipy.stats import chi2
 
@@ -32,15 +34,15 @@ def fill_parameter_tables(con: duckdb.DuckDBPyConnection, protocols: Sequence[Pr
     _replace(con, "poisson_limits", _poisson_limits())
 
 
-def _poisson_limits() -> dict[str, pa.Array]:
+def _poisson_limits() -> "dict[str, pa.Array[Any]]":
     """Garwood's 95 % limits of a Poisson count (R6.7)."""
-    counts = range(TABULATED_EVENTS + 1)
-    low = [0.0, *(float(x) for x in chi2.ppf(0.025, [2 * k for k in counts[1:]]) / 2)]
-    high = [float(x) for x in chi2.ppf(0.975, [2 * k + 2 for k in counts]) / 2]
+    counts = np.arange(TABULATED_EVENTS + 1)
+    low = np.append(0.0, np.asarray(chi2.ppf(0.025, 2 * counts[1:])) / 2)
+    high = np.asarray(chi2.ppf(0.975, 2 * counts + 2)) / 2
     return {"events": pa.array(counts, pa.int64()), "low": pa.array(low), "high": pa.array(high)}
 
 
-def _replace(con: duckdb.DuckDBPyConnection, table: str, columns: dict[str, pa.Array]) -> None:
+def _replace(con: duckdb.DuckDBPyConnection, table: str, columns: "dict[str, pa.Array[Any]]") -> None:
     con.register("arrived", pa.table(columns))
     con.execute(f"CREATE OR REPLACE TABLE store.{table} AS FROM arrived")
     con.unregister("arrived")

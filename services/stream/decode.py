@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 from typing import Protocol as Interface
-from typing import cast
 
 import pyarrow as pa
 
@@ -45,9 +45,12 @@ class Record(Interface):
 class Source(Interface):
     """Where an event came from: its partition, when ingest received it (ms since 1970), its record key."""
 
-    partition: int
-    timestamp: int
-    key: bytes | None
+    @property
+    def partition(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
 
 
 def decode_records(
@@ -87,7 +90,7 @@ def event_table(
 ) -> pa.Table:
     """Events of one type as the columns of `events` that do not depend on the store."""
     dates, times = DATE_FIELD[event_type], TIME_FIELD.get(event_type)
-    columns: dict[str, pa.Array] = {
+    columns: dict[str, pa.Array[Any]] = {
         "patient_id": pa.array([e.patient_id for e in events], pa.string()),
         "site_id": pa.array([e.site_id for e in events], pa.string()),
         "event_id": pa.array([e.event_id for e in events], pa.string()),

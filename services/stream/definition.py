@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pyarrow as pa
 from schemas import Event, EventType
 from schemas.protocol import Protocol
 
-Columns = Mapping[str, "pa.Array"]
+Columns = Mapping[str, "pa.Array[Any]"]
 Extract = Callable[[Sequence[Event]], Columns]
 
 STREAM_SQL = Path(__file__).parent / "sql"

@@ -214,6 +214,12 @@ def visible(rows: Iterable[Row], caller: Caller) -> list[Row]:
     return [row for row in rows if row["site_id"] is None or caller.may_see(row["site_id"])]
 
 
+def matching(rows: Iterable[Row], wanted: Mapping[str, object]) -> list[Row]:
+    """The rows that have every value wanted; None wants nothing."""
+    equal = [(name, value) for name, value in wanted.items() if value is not None]
+    return [row for row in rows if all(row[name] == value for name, value in equal)]
+
+
 # -- commits -------------------------------------------------------------------------------------------------
 
 

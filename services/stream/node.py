@@ -28,11 +28,11 @@ class Pulse:
         self._event.set()
         self._event = asyncio.Event()
 
-    async def wait(self, seen: int, timeout: float) -> int:
-        """Return the count once it is beyond `seen`, or after `timeout` seconds."""
+    async def wait(self, seen: int, seconds: float) -> int:
+        """Return the count once it is beyond `seen`, or after so many seconds."""
         if self.count <= seen:
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(seconds):
                     await self._event.wait()
             except TimeoutError:
                 pass

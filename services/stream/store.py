@@ -278,7 +278,8 @@ class EventStore:
         """Remove exact copies of versions that `append` let in; of each the first appended stays."""
         self._con.execute(
             "CREATE OR REPLACE TEMP TABLE copies AS SELECT rowid AS row FROM store.events "
-            "SEMI JOIN (SELECT record_key FROM store.events GROUP BY record_key HAVING count(*) > 1) USING (record_key) "
+            "SEMI JOIN (SELECT record_key FROM store.events GROUP BY record_key HAVING count(*) > 1) "
+            "USING (record_key) "
             "QUALIFY row_number() OVER (PARTITION BY record_key, version, content, recorded_at ORDER BY rowid) > 1"
         )
         self._con.execute("DELETE FROM store.events WHERE rowid IN (SELECT row FROM copies)")
@@ -429,7 +430,8 @@ class EventStore:
         con.register("arrived", arrived)
         con.execute(
             "CREATE OR REPLACE TEMP TABLE forgotten AS "
-            f"SELECT md5_number_lower(patient_id) AS patient_key, patient_id, {RECORD_KEY} AS record_key, version, content FROM arrived"
+            "SELECT md5_number_lower(patient_id) AS patient_key, patient_id, "
+            f"{RECORD_KEY} AS record_key, version, content FROM arrived"
         )
         con.unregister("arrived")
         con.execute(
@@ -552,15 +554,15 @@ class EventStore:
 
 DEAD_LETTER_SCHEMA = pa.schema(
     [
-        ("topic", pa.string()),
-        ("partition", pa.int32()),
-        ("offset", pa.int64()),
-        ("key", pa.binary()),
-        ("value", pa.binary()),
-        ("code", pa.string()),
-        ("path", pa.string()),
-        ("message", pa.string()),
-        ("received_at_ms", pa.int64()),
+        pa.field("topic", pa.string()),
+        pa.field("partition", pa.int32()),
+        pa.field("offset", pa.int64()),
+        pa.field("key", pa.binary()),
+        pa.field("value", pa.binary()),
+        pa.field("code", pa.string()),
+        pa.field("path", pa.string()),
+        pa.field("message", pa.string()),
+        pa.field("received_at_ms", pa.int64()),
     ]
 )
 

@@ -1,0 +1,108 @@
+"""The HTTP side of outcomes: patients, outcomes, cohort rates and data quality."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.responses import Response
+
+from services.outcomes.pages import add_outcomes_pages
+from services.outcomes.reading import OutcomesReader
+from services.runtime.tokens import Caller, TokenStore
+from services.runtime.web import create_api, require
+from services.stream.http import After, AsOf, Commits, Limit, answer, matching, store_routes
+from services.stream.node import Node
+
+WAITING = "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM dead_letters)"
+
+Reader = Annotated[Caller, Depends(require("read_patients"))]
+RateReader = Annotated[Caller, Depends(require("read_rates"))]
+
+
+def create_outcomes_api(node: Node, tokens: TokenStore) -> FastAPI:
+    """The HTTP side of the outcomes service; nothing in it blocks the event loop."""
+    commits = Commits(node)
+    app = create_api("outcomes", node.settings, node.metrics, tokens, node.ready, lifespan=commits.followed)
+    reader = OutcomesReader(node)
+    app.include_router(_routes(reader))
+    app.include_router(store_routes(node, WAITING))
+    add_outcomes_pages(app, node, reader, commits)
+    return app
+
+
+def _routes(reader: OutcomesReader) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["outcomes"])
+    calendar = reader.calendar
+
+    @router.get(
+        "/patients/{patient_id:path}", summary="A patient: facts, outcomes with their reasons, biomarkers"
+    )
+    async def patient(patient_id: str, caller: Reader, as_of: AsOf = None) -> Response:
+        return answer(**await reader.patient(caller, patient_id, await calendar.past(as_of)))
+
+    @router.get("/outcomes", summary="Rows of patient_outcomes, page by page")
+    async def outcomes(
+        caller: Reader,
+        site_id: str | None = None,
+        timepoint: str | None = None,
+        endpoint: str | None = None,
+        protocol: str | None = None,
+        status: str | None = None,
+        reason: str | None = None,
+        limit: Limit = 100,
+        after: After = None,
+        as_of: AsOf = None,
+    ) -> Response:
+        equal = {
+            "site_id": site_id,
+            "timepoint": timepoint,
+            "endpoint": endpoint,
+            "protocol": protocol,
+            "status": status,
+            "reason": reason,
+        }
+        day = await calendar.past(as_of)
+        rows, following = await reader.outcomes(caller, day, equal, limit, after)
+        return answer(as_of=day or await calendar.today(), rows=rows, next=following)
+
+    @router.get(
+        "/cohort",
+        summary="Rows of cohort_rates; site_id null: all centres",
+        description="A caller bound to centres sees theirs and the pooled rows; in these, counts from 1 to 4 "
+        "are null and the row says `masked`.",
+    )
+    async def cohort(
+        caller: RateReader,
+        protocol: str | None = None,
+        timepoint: str | None = None,
+        endpoint: str | None = None,
+        drug: str | None = None,
+        site_id: str | None = None,
+        estimand: str | None = None,
+        as_of: AsOf = None,
+    ) -> Response:
+        wanted = {
+            "protocol": protocol,
+            "timepoint": timepoint,
+            "endpoint": endpoint,
+            "drug": drug,
+            "site_id": site_id,
+            "estimand": estimand,
+        }
+        day = await calendar.past(as_of)
+        rows = matching(await reader.cohort(caller, day), wanted)
+        return answer(as_of=day or await calendar.today(), rows=rows)
+
+    @router.get("/data-quality", summary="Findings about records, newest first, page by page")
+    async def data_quality(
+        caller: Reader,
+        site_id: str | None = None,
+        patient_id: str | None = None,
+        rule: str | None = None,
+        limit: Limit = 100,
+        after: After = None,
+    ) -> Response:
+        equal = {"site_id": site_id, "patient_id": patient_id, "rule": rule}
+        rows, following = await reader.findings(caller, equal, limit, after)
+        return answer(rows=rows, next=following)
+
+    return router

@@ -1,0 +1,164 @@
+"""What people and programs ask the outcomes store, and what a caller may see of the answers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import date
+from functools import partial
+from typing import Any, TypeVar
+
+from services.runtime.tokens import Caller
+from services.stream.cache import PerCommit
+from services.stream.disclosure import mask_small_cells
+from services.stream.http import Calendar, Order, Row, Where, not_here, visible
+from services.stream.node import Node
+from services.stream.patient import patient_sql
+
+T = TypeVar("T")
+
+INTERNAL = ("patient_key", "partition")
+"""Columns of `patients` that say nothing about the patient."""
+DATED_ANSWERS = 16
+"""Days in the past whose rates are kept until the next commit."""
+
+OUTCOMES_ORDER = Order(dict.fromkeys(("patient_id", "protocol", "timepoint", "endpoint"), "VARCHAR"))
+FINDINGS = "(SELECT *, coalesce(event_id, '') AS record FROM data_quality)"
+FINDINGS_ORDER = Order(
+    {
+        "found_at": "TIMESTAMP",
+        **dict.fromkeys(("site_id", "patient_id", "rule", "record", "detail"), "VARCHAR"),
+    },
+    descending=True,
+)
+DERIVED = ("rate", "ci_low", "ci_high", "ci_exact_low", "ci_exact_high")
+
+COHORT = """
+SELECT * FROM {source} ORDER BY protocol, timepoint, endpoint, drug, site_id NULLS FIRST, estimand DESC
+"""
+ACCOUNTS = """
+SELECT protocol, timepoint, endpoint, drug, site_id, reason, count(*) AS patients
+FROM {source} WHERE drug IS NOT NULL GROUP BY ALL
+"""
+FINDING_COUNTS = "SELECT site_id, rule, count(*) AS findings FROM data_quality GROUP BY ALL ORDER BY ALL"
+STORE = """
+SELECT today, batch, (SELECT count(*) FROM events) AS events, (SELECT count(*) FROM patients) AS patients,
+    (SELECT count(*) FROM patients WHERE drug IS NOT NULL) AS treated,
+    (SELECT list(DISTINCT site_id ORDER BY site_id) FROM patients) AS sites,
+    (SELECT max(last_event_at) FROM patients) AS last_event_at
+FROM clock
+"""
+
+
+class OutcomesReader:
+    """Asks the store. Days are None for today; rows of patients are the caller's centres' only."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.calendar = Calendar(node)
+        self._slow = asyncio.Semaphore(1)  # what reads every event leaves the other threads to the others
+        self._store = PerCommit(node, self._read_store)
+        self._findings = PerCommit(node, partial(self._ask, FINDING_COUNTS, {}, slow=True))
+        self._cohorts: dict[date | None, PerCommit[list[Row]]] = {}
+        self._accounts: dict[date | None, PerCommit[list[Row]]] = {}
+        self._slow = asyncio.Semaphore(
+            1
+        )  # what reads every event leaves the other threads to the live tables
+
+    async def store(self) -> Row:
+        """The store in one row: today, batch, events, patients, treated, sites, last_event_at."""
+        return await self._store.get()
+
+    async def cohort(self, caller: Caller, day: date | None) -> list[Row]:
+        """`cohort_rates`: pooled rows and those of the caller's centres."""
+        rows = await self._kept(self._cohorts, day, partial(self._read_dated, COHORT, "cohort_rates", day))
+        if caller.sites is None:
+            return rows
+        return mask_small_cells(visible(rows, caller), "n", "denominator", DERIVED)
+
+    async def accounts(self, day: date | None) -> list[Row]:
+        """Treated patients by protocol, timepoint, endpoint, drug, site and the reason they do not count.
+
+        For pages, which show a caller sums of them only.
+        """
+        return await self._kept(
+            self._accounts, day, partial(self._read_dated, ACCOUNTS, "patient_outcomes", day)
+        )
+
+    async def outcomes(
+        self,
+        caller: Caller,
+        day: date | None,
+        equal: Mapping[str, object],
+        limit: int,
+        after: str | None,
+    ) -> tuple[list[Row], str | None]:
+        """A page of `patient_outcomes`, and the cursor of the next."""
+        where = Where(equal, caller.sites)
+        sql = OUTCOMES_ORDER.select(_source("patient_outcomes", day), where, limit, after)
+        rows = await self._ask(sql, where.parameters, slow=day is not None)
+        return OUTCOMES_ORDER.page(rows, limit)
+
+    async def findings(
+        self, caller: Caller, equal: Mapping[str, object], limit: int, after: str | None
+    ) -> tuple[list[Row], str | None]:
+        """A page of `data_quality`, newest first, and the cursor of the next."""
+        where = Where(equal, caller.sites)
+        sql = FINDINGS_ORDER.select(FINDINGS, where, limit, after)
+        rows, following = FINDINGS_ORDER.page(await self._ask(sql, where.parameters, slow=True), limit)
+        return [_without(row, ("record",)) for row in rows], following
+
+    async def finding_counts(self, caller: Caller) -> list[Row]:
+        """Findings by site and rule, in the caller's centres."""
+        return visible(await self._findings.get(), caller)
+
+    async def patient(self, caller: Caller, patient_id: str, day: date | None) -> dict[str, Any]:
+        """`patient` (a row of `patients`), `outcomes` and `biomarkers` of one patient.
+
+        Raises Problem 404 for an unknown patient as for one of another centre.
+        """
+        today = day or await self.calendar.today()
+        person = await self._of_patient("patients", patient_id, today)
+        if not person or not caller.may_see(person[0]["site_id"]):
+            raise not_here("patient")
+        outcomes = await self._of_patient("patient_outcomes", patient_id, today)
+        biomarkers = await self._of_patient("biomarkers", patient_id, today)
+        return {
+            "as_of": today,
+            "patient": _without(person[0], INTERNAL),
+            "outcomes": sorted(outcomes, key=lambda row: (row["protocol"], row["timepoint"])),
+            "biomarkers": sorted(
+                biomarkers, key=lambda row: (row["analyte"], row["collected_on"], row["event_id"])
+            ),
+        }
+
+    async def _of_patient(self, name: str, patient_id: str, today: date) -> list[Row]:
+        sql = patient_sql(self._node.store.definition, name)
+        return await self._node.read(sql, {"patient": patient_id, "today": today})
+
+    async def _read_store(self) -> Row:
+        return (await self._node.read(STORE))[0]
+
+    async def _read_dated(self, sql: str, name: str, day: date | None) -> list[Row]:
+        return await self._ask(sql.format(source=_source(name, day)), {}, slow=day is not None)
+
+    async def _ask(self, sql: str, parameters: dict[str, object], *, slow: bool) -> list[Row]:
+        if not slow:
+            return await self._node.read(sql, parameters)
+        async with self._slow:
+            return await self._node.read(sql, parameters)
+
+    async def _kept(
+        self, kept: dict[date | None, PerCommit[T]], day: date | None, compute: Callable[[], Awaitable[T]]
+    ) -> T:
+        if day not in kept:
+            if len(kept) > DATED_ANSWERS:
+                del kept[next(key for key in kept if key is not None)]
+            kept[day] = PerCommit(self._node, compute, ahead=day is None and kept is self._cohorts)
+        return await kept[day].get()
+
+
+def _source(name: str, day: date | None) -> str:
+    return name if day is None else f"{name}_at(DATE '{day}')"
+
+
+def _without(row: Row, names: tuple[str, ...]) -> Row:
+    return {name: value for name, value in row.items() if name not in names}
