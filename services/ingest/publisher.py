@@ -35,6 +35,8 @@ RETRY_SECONDS = 1.0
 PROBE_SECONDS = 2.0
 FEW = 20
 """Records handed over at once: waking a thread up for them would take longer."""
+CLOSE_SECONDS = 1.0
+"""How long a stop waits for each client to close."""
 GRACE_SECONDS = 5.0
 """Beyond the delivery timeout, after which kafka-python itself has failed every record."""
 
@@ -130,6 +132,7 @@ class KafkaPublisher:
         self._prepare = prepare
         self._producer: KafkaProducer | None = None
         self._lost = asyncio.Event()
+        self._closing: list[threading.Thread] = []
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="kafka-calls")
 
     @property
@@ -155,6 +158,8 @@ class KafkaPublisher:
                 log.warning("Kafka is away: events get 503 until it is back")
         finally:
             self._threads.shutdown(wait=False)
+            for thread in self._closing:
+                await asyncio.to_thread(thread.join, CLOSE_SECONDS)
 
     async def publish(self, records: Sequence[Record], timestamp_ms: int) -> None:
         producer = self._producer
@@ -265,8 +270,10 @@ class KafkaPublisher:
         # Closing waits for what is still in flight, which may take the delivery timeout; explicit, since a
         # producer left to the garbage collector silences kafka-python's log for the whole process.
         patience = self._settings.ingest_ack_seconds + GRACE_SECONDS
+        self._closing = [thread for thread in self._closing if thread.is_alive()]
         for close in (admin.close, lambda: producer.close(timeout=patience)):
-            threading.Thread(target=_quietly, args=(close,), daemon=True).start()
+            self._closing.append(threading.Thread(target=_quietly, args=(close,), daemon=True))
+            self._closing[-1].start()
 
     async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

@@ -1,10 +1,11 @@
 """Ingest on a fake, the embedded broker and Apache Kafka: one behaviour; then what only brokers show."""
 
 import asyncio
+import gc
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,15 @@ from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings, load_settings
 
 LABS = EVENT_TOPICS["lab"]
+
+# kafka-python leaves the sockets of failed connections to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def _leave_no_sockets() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 def make_topics(settings: Settings) -> None:
@@ -182,7 +192,10 @@ async def test_a_broker_that_comes_later_is_waited_for(
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_waiting_for_a_broker_uses_up_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_for_a_broker_uses_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("CRITICAL", "kafka")  # as in production; captured records would hold the sockets
     monkeypatch.setattr("services.ingest.publisher.BOOTSTRAP_MS", 100)
     monkeypatch.setattr("services.ingest.publisher.RETRY_SECONDS", 0.01)
     attempts: list[int] = []
@@ -195,9 +208,9 @@ async def test_waiting_for_a_broker_uses_up_nothing(tmp_path: Path, monkeypatch:
     try:
         await until(lambda: len(attempts) == 1, running)
         files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
-        await until(lambda: len(attempts) == 6, running)
-        assert len(os.listdir("/proc/self/fd")) <= files + 6
-        assert threading.active_count() <= threads + 1
+        await until(lambda: len(attempts) == 16, running)
+        assert len(os.listdir("/proc/self/fd")) <= files + 20  # a leak of one attempt is four or more
+        assert threading.active_count() <= threads + 5
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
