@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 INTERNAL = ("patient_key", "partition")
 """Columns of `patients` that say nothing about the patient."""
+PATIENT_TABLES = ("patients", "patient_outcomes", "biomarkers")
 DATED_ANSWERS = 16
 """Days in the past whose rates are kept until the next commit."""
 
@@ -54,6 +55,7 @@ class OutcomesReader:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.calendar = Calendar(node)
+        self._of_one = {name: patient_sql(node.store.definition, name) for name in PATIENT_TABLES}
         self._slow = asyncio.Semaphore(1)  # what reads every event leaves the other threads to the others
         self._store = PerCommit(node, self._read_store)
         self._findings = PerCommit(node, partial(self._ask, FINDING_COUNTS, {}, slow=True))
@@ -131,8 +133,7 @@ class OutcomesReader:
         }
 
     async def _of_patient(self, name: str, patient_id: str, today: date) -> list[Row]:
-        sql = patient_sql(self._node.store.definition, name)
-        return await self._node.read(sql, {"patient": patient_id, "today": today})
+        return await self._node.read(self._of_one[name], {"patient": patient_id, "today": today})
 
     async def _read_store(self) -> Row:
         return (await self._node.read(STORE))[0]

@@ -11,13 +11,13 @@ from starlette.responses import Response
 
 from services.runtime.tokens import Caller, TokenStore
 from services.runtime.web import create_api, require
-from services.safety.acting import Desk, read_note
+from services.safety.acting import LONGEST_NOTE, Desk, read_note
 from services.safety.actions import Act, Actions
 from services.safety.feed import AlertFeed
 from services.safety.pages import add_safety_pages
 from services.safety.reading import SafetyReader
 from services.safety.streaming import Listening, json_events
-from services.stream.http import After, Commits, Limit, answer, store_routes
+from services.stream.http import After, AsOf, Commits, Limit, answer, matching, store_routes
 from services.stream.node import Node
 
 WAITING = "SELECT count(*) FROM alert_changes WHERE NOT published"
@@ -28,6 +28,22 @@ Watcher = Annotated[Caller, Depends(require("read_alerts"))]
 Reader = Annotated[Caller, Depends(require("read_patients"))]
 RateReader = Annotated[Caller, Depends(require("read_rates"))]
 Actor = Annotated[Caller, Depends(require("act_on_alerts"))]
+
+NOTE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["note"],
+                    "properties": {"note": {"type": "string", "minLength": 1, "maxLength": LONGEST_NOTE}},
+                    "additionalProperties": False,
+                }
+            }
+        },
+    }
+}
 
 
 def create_safety_api(
@@ -91,10 +107,76 @@ def _alert_routes(reader: SafetyReader, desk: Desk, listening: Listening) -> API
 
         return take
 
-    router.post(
-        "/{alert_id}/acknowledge", summary="Say that you have seen to an alert", openapi_extra=NOTE, responses=TAKEN
-    )(taking("acknowledge"))
-    router.post(
-        "/{alert_id}/close", summary="Say that an alert is done with", openapi_extra=NOTE, responses=TAKEN
-    )(taking("close"))
+    router.post("/{alert_id}/acknowledge", summary="Say that you have seen to an alert", openapi_extra=NOTE)(
+        taking("acknowledge")
+    )
+    router.post("/{alert_id}/close", summary="Say that an alert is done with", openapi_extra=NOTE)(
+        taking("close")
+    )
+    return router
+
+
+def _other_routes(reader: SafetyReader) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["safety"])
+    calendar = reader.calendar
+
+    @router.get(
+        "/incidence",
+        summary="Rows of incidence; site_id null: all centres",
+        description="A caller bound to centres sees theirs and the pooled rows; in these, counts from 1 to 4 "
+        "are null and the row says `masked`.",
+    )
+    async def incidence(
+        caller: RateReader,
+        drug: str | None = None,
+        site_id: str | None = None,
+        event_group: str | None = None,
+        as_of: AsOf = None,
+    ) -> Response:
+        day = await calendar.past(as_of)
+        wanted = {"drug": drug, "site_id": site_id, "event_group": event_group}
+        rows = matching(await reader.incidence(caller, day), wanted)
+        return answer(as_of=day or await calendar.today(), rows=rows)
+
+    @router.get("/adverse-events", summary="Rows of adverse_events, latest onset first, page by page")
+    async def adverse_events(
+        caller: Reader,
+        site_id: str | None = None,
+        patient_id: str | None = None,
+        drug: str | None = None,
+        serious: bool | None = None,
+        treatment_emergent: bool | None = None,
+        limit: Limit = 100,
+        after: After = None,
+    ) -> Response:
+        equal = {
+            "site_id": site_id,
+            "patient_id": patient_id,
+            "drug": drug,
+            "serious": serious,
+            "treatment_emergent": treatment_emergent,
+        }
+        rows, following = await reader.adverse_events(caller, equal, limit, after)
+        return answer(rows=rows, next=following)
+
+    @router.get("/lab-toxicities", summary="Rows of lab_toxicities, latest first, page by page")
+    async def lab_toxicities(
+        caller: Reader,
+        site_id: str | None = None,
+        patient_id: str | None = None,
+        analyte: str | None = None,
+        grade: Annotated[int | None, Query(ge=1, le=5)] = None,
+        limit: Limit = 100,
+        after: After = None,
+    ) -> Response:
+        equal = {"site_id": site_id, "patient_id": patient_id, "analyte": analyte, "grade": grade}
+        rows, following = await reader.lab_toxicities(caller, equal, limit, after)
+        return answer(rows=rows, next=following)
+
+    @router.get(
+        "/patients/{patient_id:path}/timeline", summary="What happened to a patient, in clinical time"
+    )
+    async def timeline(patient_id: str, caller: Reader, as_of: AsOf = None) -> Response:
+        return answer(**await reader.patient(caller, patient_id, await calendar.past(as_of)))
+
     return router

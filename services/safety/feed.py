@@ -123,7 +123,9 @@ class AlertFeed:
             return _changes(await self._node.read(CHANGES, [seq]))
         return [change for change in self._recent.values() if change.seq > seq] if seq < self._head else []
 
-    async def _news(self, caller: Caller, changes: Sequence[Change], seq: int, *, reset: bool = False) -> News:
+    async def _news(
+        self, caller: Caller, changes: Sequence[Change], seq: int, *, reset: bool = False
+    ) -> News:
         named = [(self._id(change.seq), change) for change in changes if change.visible_to(caller)]
         return News(named, await self.counts(caller), self._id(seq), reset)
 

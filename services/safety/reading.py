@@ -13,10 +13,13 @@ from services.stream.http import Calendar, Order, Row, Where, not_here, visible
 from services.stream.node import Node
 from services.stream.patient import patient_sql
 
+PATIENT_TABLES = ("patients", "exposures", "timeline", "alerts")
 DATED_ANSWERS = 16
 """Days in the past whose incidence is kept until the next commit."""
 
-ALERT_ORDER = Order({"raised_at": "TIMESTAMP", "alert_id": "VARCHAR"}, descending=True)
+ALERT_ORDER = Order(
+    {"raised_at": "TIMESTAMP", "event_recorded_at": "TIMESTAMP", "alert_id": "VARCHAR"}, descending=True
+)
 EVENT_ORDER = Order({"onset_on": "DATE", "site_id": "VARCHAR", "event_id": "VARCHAR"}, descending=True)
 LAB_ORDER = Order({"collected_on": "DATE", "site_id": "VARCHAR", "event_id": "VARCHAR"}, descending=True)
 EVENTS = "(SELECT * EXCLUDE (patient_key) FROM adverse_events)"
@@ -32,6 +35,7 @@ class SafetyReader:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.calendar = Calendar(node)
+        self._of_one = {name: patient_sql(node.store.definition, name) for name in PATIENT_TABLES}
         self._sites = PerCommit(node, partial(node.read, SITES))
         self._incidence: dict[date | None, PerCommit[list[Row]]] = {}
         self._slow = asyncio.Semaphore(1)  # what reads every event leaves the other threads to the others
@@ -112,7 +116,9 @@ class SafetyReader:
             ],
             "timeline": [
                 _without(row, "patient_key", "patient_id")
-                for row in sorted(timeline, key=lambda row: (row["on_date"], row["event_type"], row["event_id"]))
+                for row in sorted(
+                    timeline, key=lambda row: (row["on_date"], row["event_type"], row["event_id"])
+                )
             ],
             "alerts": sorted(
                 (alert for alert in alerts if caller.may_see(alert["site_id"])),
@@ -122,8 +128,7 @@ class SafetyReader:
         }
 
     async def _of_patient(self, name: str, patient_id: str, today: date) -> list[Row]:
-        sql = patient_sql(self._node.store.definition, name)
-        return await self._node.read(sql, {"patient": patient_id, "today": today})
+        return await self._node.read(self._of_one[name], {"patient": patient_id, "today": today})
 
     async def _rows(
         self, source: str, order: Order, where: Where, limit: int, after: str | None

@@ -1,14 +1,11 @@
 """One patient's rows of any relation, derived from that patient's events alone."""
 
-from functools import cache
-
 from services.stream.definition import StoreDefinition
 
 SCOPE = "SELECT * FROM events WHERE patient_key = md5_number_lower($patient)"
 CLOCK = "SELECT $today::DATE AS today"
 
 
-@cache
 def patient_sql(definition: StoreDefinition, name: str) -> str:
     """The SELECT of relation `name` for the patient `$patient` as of `$today`.
 

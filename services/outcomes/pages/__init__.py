@@ -16,7 +16,7 @@ from services.outcomes.reading import OutcomesReader
 from services.runtime.pages import PageRoute, Site, asked, visitor
 from services.runtime.pages.drawing import Axis
 from services.runtime.tokens import Caller
-from services.stream.http import Commits, not_here, page_version
+from services.stream.http import Commits, Row, not_here, page_version
 from services.stream.node import Node
 
 TIMEPOINT = "week_12"
@@ -36,8 +36,8 @@ def add_outcomes_pages(app: FastAPI, node: Node, reader: OutcomesReader, commits
         Path(__file__).parent,
         REASONS=REASONS,
         endpoint_label=wording.endpoint_label,
+        analyte_label=wording.analyte_label,
         head=wording.head,
-        SHORT=wording.SHORT,
         STATES=wording.STATES,
         shown=shown,
         share=SHARE,
@@ -107,6 +107,10 @@ class _Pages:
             query={name: value for name, value in wanted.items() if value},
         )
 
+    def _in_order(self, row: Row) -> tuple[str, str, int]:
+        names = [endpoint.name for endpoint in self.protocols[row["protocol"]].endpoint]
+        return row["protocol"], row["timepoint"], names.index(row["endpoint"])
+
     async def patients(self, request: Request, caller: Caller, wanted: dict[str, str]) -> Response:
         """The patients behind a figure."""
         day = await self.reader.calendar.past(wanted["as_of"])
@@ -146,6 +150,7 @@ class _Pages:
         """Everything that is derived of one patient, and why."""
         day = await self.reader.calendar.past(as_of)
         found = await self.reader.patient(caller, patient_id, day)
+        found["outcomes"].sort(key=self._in_order)
         return self.site.page(
             request,
             "patient.html",

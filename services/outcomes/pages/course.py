@@ -10,6 +10,8 @@ from services.runtime.pages.drawing import Axis, axis_for
 
 Row = dict[str, Any]
 
+FIRST = ("crp", "esr", "fcal")
+"""The biomarkers of the disease stand before the others."""
 WIDTH, HEIGHT, MARGIN = 260.0, 56.0, 6.0
 
 
@@ -55,7 +57,10 @@ def courses(biomarkers: Sequence[Row], first_dose_on: date | None) -> list[Cours
     time = Axis(low, max(high, low + 1), WIDTH, MARGIN)
     start_x = time.x(start) if first_dose_on else None
     by_analyte = groupby(biomarkers, key=lambda row: row["analyte"])
-    return [_course(analyte, list(rows), time, start_x) for analyte, rows in by_analyte]
+    drawn = [_course(analyte, list(rows), time, start_x) for analyte, rows in by_analyte]
+    return sorted(
+        drawn, key=lambda course: FIRST.index(course.analyte) if course.analyte in FIRST else len(FIRST)
+    )
 
 
 def _course(analyte: str, rows: Sequence[Row], time: Axis, start_x: float | None) -> Course:

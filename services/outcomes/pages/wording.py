@@ -4,6 +4,7 @@ from schemas.protocol import Endpoint, Protocol
 from services.runtime.pages.formats import plain, title, words
 
 SHORT = {"cdai": "CDAI", "ses_cd": "SES-CD", "crp": "CRP", "esr": "ESR", "fcal": "Faecal calprotectin"}
+ABBREVIATED = {"alt", "ast", "alp", "ggt", "ck", "ldl", "hdl", "wbc"}
 UNITS = {"crp": "mg/L", "esr": "mm/h", "fcal": "µg/g"}
 GROUPS = {"cdai": "Clinical activity", "ses_cd": "Endoscopy"}
 """Headings by parameter; every other parameter is a biomarker."""
@@ -35,6 +36,11 @@ def endpoint_label(name: str) -> str:
     """`crp_normalisation` is `CRP normalisation`."""
     first, _, rest = name.partition("_")
     return f"{SHORT[first]} {words(rest)}" if first in SHORT else title(name)
+
+
+def analyte_label(name: str) -> str:
+    """`crp` is `CRP`, `cholesterol_total` is `Cholesterol total`."""
+    return name.upper() if name in ABBREVIATED else SHORT.get(name, title(name))
 
 
 def head(reason: str) -> str:

@@ -1,5 +1,6 @@
 """How values look on a page: the same everywhere, and a dash where there is none."""
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -56,4 +57,9 @@ def title(name: str | None) -> str:
     return text[:1].upper() + text[1:]
 
 
-FILTERS = {f.__name__: f for f in (percent, count, decimal, plain, day, moment, clock, words, title)}
+def pairs(values: Iterable[str]) -> list[tuple[str, str]]:
+    """Values as options of a choice that say what they are."""
+    return [(value, value) for value in values]
+
+
+FILTERS = {f.__name__: f for f in (percent, count, decimal, plain, day, moment, clock, words, title, pairs)}
