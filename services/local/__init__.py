@@ -1,0 +1,1 @@
+"""All services on one machine: started together, kept running, stopped together, leaving no process."""
