@@ -1,0 +1,111 @@
+"""Who watches the services from outside, each in a process of its own; clocks are the machine's monotonic one."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import httpx
+import orjson
+
+MARKED_SITE = "B01"
+"""The centre of the patients who are looked for in the answers; the registry's are S01 to S20."""
+READY_SECONDS = 30
+
+
+class Asked(NamedTuple):
+    """One answer: when it was there, how long it took, and how many responders of the marked centre it counts."""
+
+    answered: float
+    seconds: float
+    responders: int
+
+
+class Observer:
+    """Runs an observing function in a process until `finish`, which returns what it saw."""
+
+    def __init__(self, function: Callable[..., None], *arguments: object) -> None:
+        context = get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=function, args=(other, *arguments), daemon=True)
+
+    def __enter__(self) -> "Observer":
+        self._process.start()
+        if not self._pipe.poll(READY_SECONDS):
+            raise SystemExit("an observer did not come up")
+        self._pipe.recv()
+        return self
+
+    def finish(self) -> Any:
+        """Tell it to stop; what it saw."""
+        self._pipe.send("stop")
+        if not self._pipe.poll(READY_SECONDS):
+            raise SystemExit("an observer did not answer")
+        return self._pipe.recv()
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.join()
+
+
+def listen(pipe: Connection, url: str, secret: str) -> None:
+    """Patient -> when an alert of theirs first came over the event stream."""
+    seen: dict[str, float] = {}
+
+    async def follow() -> None:
+        headers = {"Authorization": f"Bearer {secret}"}
+        async with (
+            httpx.AsyncClient(base_url=url, headers=headers, timeout=None) as client,
+            client.stream("GET", "/v1/alerts/stream") as response,
+        ):
+            response.raise_for_status()
+            async for line in response.aiter_lines():
+                at = time.monotonic()
+                if line.startswith("event: counts") and not pipe_ready.is_set():
+                    pipe_ready.set()  # what was there before has been told; from here on it is news
+                if line.startswith("data: ") and MARKED_SITE in line:
+                    alert = orjson.loads(line[6:])
+                    if alert.get("site_id") == MARKED_SITE:
+                        seen.setdefault(alert["patient_id"], at)
+
+    async def run() -> None:
+        following = asyncio.create_task(follow())
+        await pipe_ready.wait()
+        pipe.send("ready")
+        await asyncio.to_thread(pipe.recv)
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        pipe.send(seen)
+
+    pipe_ready = asyncio.Event()
+    asyncio.run(run())
+
+
+def ask(pipe: Connection, url: str, secret: str, path: str, rate: float) -> None:
+    """An `Asked` for every question, `rate` times a second."""
+    asked: list[Asked] = []
+    headers = {"Authorization": f"Bearer {secret}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
+        client.get(path).raise_for_status()
+        pipe.send("ready")
+        begun = time.monotonic()
+        while not pipe.poll(max(0.0, begun + len(asked) / rate - time.monotonic())):
+            started = time.monotonic()
+            response = client.get(path)
+            answered = time.monotonic()
+            response.raise_for_status()
+            asked.append(Asked(answered, answered - started, _responders(response.content)))
+    pipe.recv()
+    pipe.send(asked)
+
+
+def _responders(content: bytes) -> int:
+    for row in orjson.loads(content).get("rows", ()):
+        wanted = (row["site_id"], row["timepoint"], row["endpoint"], row["estimand"])
+        if wanted == (MARKED_SITE, "week_12", "clinical_response", "observed"):
+            return int(row["n"])
+    return 0
