@@ -10,6 +10,7 @@ validated events, one type at a time in chunks of 20 000, and throwing them away
 
 import argparse
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -37,18 +38,22 @@ def measure(options: argparse.Namespace) -> Iterator[Figure]:
     source = registry_file(options.folder, options.events)
     lines = source.read_bytes().splitlines()
     types = [EventType(orjson.loads(line)["event_type"]) for line in lines]
-    rates, own, floors = [], [], []
+    rates, own, floors, cpu = [], [], [], []
     for _ in range(options.rounds):
         floors.append(_floor(lines, types))
+        spent = _children_cpu()
         seconds, said = _compute(source, options.folder / "computed")
+        cpu.append(options.events / (_children_cpu() - spent))
         rates.append(options.events / seconds)
         own.append(said)
         print(
-            f"{rates[-1]:,.0f} events/s (the command says {said:,.0f}), floor {floors[-1]:,.0f}", flush=True
+            f"{rates[-1]:,.0f} events/s (the command says {said:,.0f}; {cpu[-1]:,.0f} a second of processor), "
+            f"floor {floors[-1]:,.0f}",
+            flush=True,
         )
     yield Figure(
         f"compute from a file of {options.events:,} events", median(own), "events/s",
-        f"parsing them {median(floors):,.0f}/s", TARGET,
+        f"parsing them {median(floors):,.0f}/s; {median(cpu):,.0f} a second of processor time", TARGET,
     )  # fmt: skip
     yield Figure("the same with the start of Python and the last write", median(rates), "events/s")
 
@@ -78,6 +83,11 @@ def _compute(source: Path, out: Path) -> tuple[float, float]:
     if done.returncode or not said:
         sys.exit(f"week12 compute failed: {done.stderr.strip()[-500:]}")
     return took, float(said[1].replace(",", ""))
+
+
+def _children_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:

@@ -33,7 +33,7 @@ def measure(options: argparse.Namespace) -> Iterator[Figure]:
     with registry_file(options.folder, events).open("rb") as lines:
         records = list(to_records(lines))
     versions = len({(record.key, _recorded_at(record)) for record in records})
-    rates, floors, memory = [], [], []
+    rates, floors, memory, cpu = [], [], [], []
     with scratch_kafka(options.folder) as settings:
         print(f"{events:,} events written at {load_records(settings, records):,.0f}/s", flush=True)
         for _ in range(options.rounds):
@@ -44,6 +44,7 @@ def measure(options: argparse.Namespace) -> Iterator[Figure]:
                 memory.append(peak_mib(worker.pid))
             _check(settings.data_dir / "outcomes.duckdb", versions)
             rates.append(events / reached.seconds)
+            cpu.append(events / reached.cpu_seconds)
             print(
                 f"{rates[-1]:,.0f} events/s in {reached.batches} batches ({reached.seconds:.1f} s, "
                 f"{reached.cpu_seconds:.1f} s of processor), floor {floors[-1]:,.0f}/s",
@@ -53,7 +54,7 @@ def measure(options: argparse.Namespace) -> Iterator[Figure]:
     shutil.rmtree(options.folder / "kafka", ignore_errors=True)
     yield Figure(
         f"{events:,} events from Kafka into outcomes, one worker (aim {AIM:,})", median(rates), "events/s",
-        f"reading them {median(floors):,.0f}/s", TARGET,
+        f"reading them {median(floors):,.0f}/s; {median(cpu):,.0f} a second of processor time", TARGET,
     )  # fmt: skip
     yield Figure("memory of that worker when it has read them", max(memory), "MiB")
 
