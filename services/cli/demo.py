@@ -249,7 +249,8 @@ def _commonest(incidence: Sequence[dict[str, Any]]) -> str:
     if not terms:
         return "No adverse events."
     top = max(terms, key=lambda row: (row["patients_with_event"], row["event_group"]))
-    return f"Most frequent adverse event: {top['event_group']} ({top['patients_with_event']} patients on {top['drug']})."
+    patients = f"{top['patients_with_event']} patients on {top['drug']}"
+    return f"Most frequent adverse event: {top['event_group']} ({patients})."
 
 
 def _alerts(alerts: Sequence[dict[str, Any]]) -> str:

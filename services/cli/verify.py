@@ -1,0 +1,192 @@
+"""`week12 verify`: the live stores beside a batch recomputation from Kafka."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from schemas.protocol import ProtocolError, load_protocol
+from services.local.child import Place
+from services.local.derived import DERIVED
+from services.local.supervisor import places
+from services.local.waiting import read_progress
+from services.outcomes.definition import OUTCOMES
+from services.runtime.errors import OperatorError
+from services.runtime.settings import Settings, load_settings
+from services.safety.definition import SAFETY
+from services.stream.definition import StoreDefinition
+from services.stream.verify import (
+    Comparison,
+    Snapshot,
+    compare,
+    compare_published,
+    read_snapshot,
+    recompute,
+    waiting_to_publish,
+)
+
+HELP = """Prove that the live stores equal a batch recomputation from Kafka, row by row.
+
+Asks each running service for a snapshot of its store (with a token that may `operate`: roles analyst,
+registry_lead, auditor), or opens the store of a service that does not run. Reads the event topics from their
+beginning up to exactly where the snapshot stands, derives everything anew in fresh stores, and compares. Runs on
+the machine of the services, beside them; nothing is changed. With --published, registry.outcomes.v1 and
+registry.alerts.v1 are read too: the newest value of every key must be what the tables show.
+
+Exit code: 0 when all is equal, 1 on any difference, or when it could not be done.
+
+\b
+Example:
+  week12 token add me --role auditor > me.token
+  WEEK12_TOKEN=$(cat me.token) week12 verify --published
+"""
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """One store to verify; `place` answers where the service runs."""
+
+    definition: StoreDefinition
+    place: Place
+    snapshot: Snapshot
+    runs: bool
+
+
+@click.command(help=HELP)
+@click.option("--token", envvar="WEEK12_TOKEN", help="A token that may operate; better in WEEK12_TOKEN.")
+@click.option("--published", is_flag=True, help="Compare the derived topics too.")
+@click.option("--show", is_flag=True, help="Name the first differing rows: their ids, never values.")
+@click.pass_context
+def command(context: click.Context, token: str | None, published: bool, show: bool) -> None:
+    try:
+        comparisons = _verify(load_settings(), token, published)
+    except (OperatorError, ProtocolError) as error:
+        raise click.ClickException(str(error)) from None
+    _report(comparisons, show)
+    context.exit(0 if all(comparison.equal for _, comparison in comparisons) else 1)
+
+
+def _verify(settings: Settings, token: str | None, published: bool) -> list[tuple[str, Comparison]]:
+    protocols = [load_protocol(name) for name in settings.protocols]
+    _, outcomes, safety = places(settings)
+    with httpx.Client(timeout=120, trust_env=False) as client:
+        subjects = [
+            _subject(client, settings, definition, place, token)
+            for definition, place in ((OUTCOMES, outcomes), (SAFETY, safety))
+        ]
+    found: list[tuple[str, Comparison]] = []
+    total = sum(sum(subject.snapshot.offsets.values()) for subject in subjects)
+    with _bar(total) as (progress, task), tempfile.TemporaryDirectory(prefix="week12-verify-") as folder:
+        for subject in subjects:
+            name, fresh = subject.definition.name, Path(folder) / f"{subject.definition.name}.duckdb"
+            progress.update(task, description=f"reading for {name}")
+            recompute(
+                settings,
+                subject.snapshot,
+                subject.definition,
+                protocols,
+                fresh,
+                lambda records: progress.advance(task, records),
+            )
+            progress.update(task, description=f"comparing {name}")
+            found += [(name, row) for row in compare(subject.snapshot.path, fresh, subject.definition)]
+            fresh.unlink()
+            if published:
+                found += [(name, row) for row in _published(settings, subject)]
+    return found
+
+
+def _subject(
+    client: httpx.Client, settings: Settings, definition: StoreDefinition, place: Place, token: str | None
+) -> _Subject:
+    name = definition.name
+    if read_progress(client, place.url):
+        path = _ask_for_snapshot(client, place, token)
+        return _Subject(definition, place, read_snapshot(name, path), runs=True)
+    path = settings.data_dir / f"{name}.duckdb"
+    if not path.exists():
+        raise OperatorError(
+            f"{name} does not answer at {place.url}, and there is no {path}: start it, or set WEEK12_DATA_DIR"
+        )
+    return _Subject(definition, place, read_snapshot(name, path), runs=False)
+
+
+def _ask_for_snapshot(client: httpx.Client, place: Place, token: str | None) -> Path:
+    if not token:
+        raise OperatorError(
+            f"{place.service} runs, so a token is needed for its snapshot: set WEEK12_TOKEN "
+            "(`week12 token add me --role auditor` makes one)"
+        )
+    try:
+        answer = client.post(f"{place.url}/v1/snapshot", headers={"Authorization": f"Bearer {token}"})
+    except httpx.TransportError as error:
+        raise OperatorError(f"{place.url} gave no snapshot ({type(error).__name__}): try again") from None
+    if answer.status_code in (401, 403):
+        raise OperatorError(
+            f"{place.service} refuses this token ({answer.status_code}): "
+            "give one with a role that may operate, such as auditor"
+        )
+    if answer.status_code != 200:
+        raise OperatorError(
+            f"{place.url} gave no snapshot ({answer.status_code}): see the log of {place.service}"
+        )
+    return Path(answer.json()["path"])
+
+
+def _published(settings: Settings, subject: _Subject) -> Iterator[Comparison]:
+    """Nothing where the topic may rightly differ: a change on its way, or one since the snapshot."""
+    name, derived = subject.definition.name, DERIVED[subject.definition.name]
+    if waiting_to_publish(subject.snapshot, derived):
+        click.echo(f"{derived.topic}: left out, {name} had changes yet to publish; run it again", err=True)
+        return
+    comparison = compare_published(settings, subject.snapshot, derived)
+    if not comparison.equal and subject.runs and _moved_on(subject):
+        click.echo(f"{derived.topic}: left out, {name} went on meanwhile; run it when less arrives", err=True)
+        return
+    yield comparison
+
+
+def _moved_on(subject: _Subject) -> bool:
+    with httpx.Client(timeout=10, trust_env=False) as client:
+        progress = read_progress(client, subject.place.url)
+    return progress is not None and dict(progress.offsets) != dict(subject.snapshot.offsets)
+
+
+def _report(comparisons: list[tuple[str, Comparison]], show: bool) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("store", "relation"):
+        table.add_column(heading)
+    for heading in ("live", "recomputed", "only live", "only recomputed"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for store, row in comparisons:
+        numbers = (row.live, row.recomputed, row.only_live, row.only_recomputed)
+        verdict = Text("equal", "green") if row.equal else Text("DIFFERENT", "bold red")
+        table.add_row(store, row.relation, *(f"{number:,}" for number in numbers), verdict)
+    Console(width=None if Console().is_terminal else 120).print(table)
+    different = [(store, row) for store, row in comparisons if not row.equal]
+    if not different:
+        click.echo("The live stores equal a recomputation from Kafka.")
+        return
+    for store, row in different if show else ():
+        for example in row.examples:
+            named = ", ".join(f"{name} {value}" for name, value in example.items() if value is not None)
+            click.echo(f"{store}.{row.relation}: {named}")
+    hint = "" if show else "; --show names the first rows"
+    click.echo(f"{len(different)} of {len(comparisons)} relations differ{hint}.")
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[tuple[Progress, TaskID]]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        yield progress, progress.add_task("reading", total=total)

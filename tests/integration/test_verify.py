@@ -1,0 +1,240 @@
+"""`week12 verify` and `week12 wait` on real services: equal after disorder, different after tampering."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import httpx
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+
+from schemas.protocol import load_protocol
+from services.broker import Broker, open_broker
+from services.broker.process import free_port
+from services.cli import main
+from services.ingest.sending import Sender
+from services.local.derived import DERIVED
+from services.local.study import chunks, study_stream
+from services.local.supervisor import Supervisor, child_environment, places
+from services.outcomes.definition import OUTCOMES
+from services.runtime.settings import Settings, load_settings
+from services.runtime.tokens import TokenStore
+from services.safety.definition import SAFETY
+from services.simulation.fu2025.plan import CUT
+from services.stream.verify import compare, compare_published, read_snapshot, recompute
+
+DEFINITIONS = {"outcomes": OUTCOMES, "safety": SAFETY}
+
+
+@dataclass
+class Registry:
+    """Services on one machine, and what is needed to talk to them."""
+
+    settings: Settings
+    broker: Broker
+    supervisor: Supervisor
+    token: str
+    accepted: int = 0  # ingest leaves out copies within a request
+
+    def week12(self, *arguments: str, **environment: str) -> Result:
+        variables = child_environment(os.environ, self.settings, self.broker)
+        return CliRunner().invoke(
+            main, list(arguments), env={**variables, "WEEK12_TOKEN": self.token, **environment}
+        )
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """The study cohort, sent in disorder, with an alert closed by somebody."""
+    folder = tmp_path_factory.mktemp("registry")
+    broker = open_broker("embedded", folder / "broker")
+    settings = load_settings(
+        data_dir=folder,
+        kafka_bootstrap_servers=broker.bootstrap_servers,
+        ingest_port=free_port(),
+        outcomes_port=free_port(),
+        safety_port=free_port(),
+        today=CUT,
+        fetch_max_wait_ms=20,
+    )
+    roles = ["submitter", "registry_lead", "safety_officer"]
+    token = TokenStore(settings.tokens_path).add("all", roles)
+    supervisor = Supervisor(settings, broker, print)
+    try:
+        supervisor.start()
+        found = Registry(settings, broker, supervisor, token)
+        asyncio.run(_send(found))
+        yield found
+    finally:
+        supervisor.stop()
+
+
+async def _send(registry: Registry) -> None:
+    ingest, *_ = places(registry.settings)
+
+    async def stream():  # type: ignore[no-untyped-def]
+        for chunk in chunks(study_stream(2025)):
+            yield chunk
+
+    headers = {"Authorization": f"Bearer {registry.token}"}
+    async with httpx.AsyncClient(base_url=ingest.url, headers=headers, timeout=60) as client:
+        sender = Sender(
+            client, in_flight=3, give_up_after=30, waiting=lambda _reason: None, done=lambda *_: None
+        )
+        await sender.send(stream())
+    registry.accepted = sender.statuses["accepted"]
+    assert sum(sender.statuses.values()) == registry.accepted + sender.statuses["duplicate"] == 4980
+
+
+def test_wait_returns_when_all_is_there(registry: Registry) -> None:
+    done = registry.week12("wait", "--timeout=60")
+    assert done.exit_code == 0, done.stderr
+    assert f"All {registry.accepted} records are in both stores" in done.stderr
+    _, outcomes, safety = places(registry.settings)
+    for place in (outcomes, safety):
+        progress = httpx.get(f"{place.url}/v1/progress").json()
+        assert sum(sum(parts.values()) for parts in progress["offsets"].values()) == registry.accepted
+        assert progress["waiting_to_publish"] == 0
+
+
+def test_wait_names_who_is_behind(registry: Registry) -> None:
+    done = registry.week12("wait", "--timeout=0", "--safety-url=http://127.0.0.1:9")
+    assert done.exit_code == 1
+    assert done.stderr == "Error: not done after 0 s: safety (http://127.0.0.1:9) does not answer\n"
+
+
+def test_verify_finds_the_live_stores_equal_after_disorder(registry: Registry) -> None:
+    assert registry.week12("wait").exit_code == 0
+    _close_an_alert(registry)
+    done = registry.week12("verify", "--published")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert "The live stores equal a recomputation from Kafka." in done.stdout
+    for relation in (*OUTCOMES.compared, *SAFETY.compared, "registry.outcomes.v1", "registry.alerts.v1"):
+        assert f" {relation} " in done.stdout
+    assert "DIFFERENT" not in done.stdout
+
+
+def _close_an_alert(registry: Registry) -> None:
+    safety = places(registry.settings)[2]
+    with httpx.Client(base_url=safety.url, headers={"Authorization": f"Bearer {registry.token}"}) as client:
+        alert_id = client.get("/v1/alerts", params={"state": "open"}).json()["rows"][0]["alert_id"]
+        answer = client.post(f"/v1/alerts/{alert_id}/close", json={"note": "seen"})
+        assert answer.status_code == 200, answer.text
+    done = registry.week12("wait")
+    assert done.exit_code == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("token", "said"), [("", "a token is needed"), ("wrong", "refuses this token (401)")]
+)
+def test_verify_without_a_token_that_may_is_one_line(registry: Registry, token: str, said: str) -> None:
+    done = registry.week12("verify", WEEK12_TOKEN=token)
+    assert done.exit_code == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_running_store_is_not_queried(registry: Registry) -> None:
+    done = registry.week12("query", "FROM cohort_rates")
+    assert done.exit_code == 1
+    assert "outcomes is running" in done.stderr
+
+
+FIRST = "rowid = (SELECT min(rowid) FROM {table})"
+TAMPERING = [
+    ("outcomes", "selected", f"UPDATE {{table}} SET value = value + 1 WHERE {FIRST}", "patient_outcomes"),
+    ("outcomes", "events", f"DELETE FROM {{table}} WHERE {FIRST}", "events"),
+    ("outcomes", "events", f"INSERT INTO {{table}} FROM {{table}} WHERE {FIRST}", "events"),
+    (
+        "safety",
+        "adverse_events",
+        f"UPDATE {{table}} SET grade = grade % 5 + 1 WHERE {FIRST}",
+        "adverse_events",
+    ),
+    ("safety", "alerts_raised", f"DELETE FROM {{table}} WHERE {FIRST}", "alerts"),
+    ("safety", "alert_actions", f"DELETE FROM {{table}} WHERE {FIRST}", "alert_actions"),
+]
+
+
+@pytest.fixture(scope="module")
+def recomputed(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A store made from Kafka for each service."""
+    folder = tmp_path_factory.mktemp("recomputed")
+    for name, definition in DEFINITIONS.items():
+        snapshot = read_snapshot(name, _snapshot(registry, name))
+        recompute(
+            registry.settings, snapshot, definition, [load_protocol("fu2025")], folder / f"{name}.duckdb"
+        )
+        found = compare(snapshot.path, folder / f"{name}.duckdb", definition)
+        assert all(relation.equal for relation in found)
+    return {name: folder / f"{name}.duckdb" for name in DEFINITIONS}
+
+
+def _snapshot(registry: Registry, name: str) -> Path:
+    place = next(place for place in places(registry.settings) if place.service == name)
+    headers = {"Authorization": f"Bearer {registry.token}"}
+    return Path(httpx.post(f"{place.url}/v1/snapshot", headers=headers).json()["path"])
+
+
+@pytest.mark.parametrize(("name", "table", "sql", "relation"), TAMPERING)
+def test_tampering_is_found(
+    registry: Registry,
+    recomputed: dict[str, Path],
+    tmp_path: Path,
+    name: str,
+    table: str,
+    sql: str,
+    relation: str,
+) -> None:
+    tampered = tmp_path / f"{name}.duckdb"
+    tampered.write_bytes(_snapshot(registry, name).read_bytes())
+    with duckdb.connect(str(tampered)) as con:
+        con.execute(sql.format(table=table))
+    different = {f.relation: f for f in compare(tampered, recomputed[name], DEFINITIONS[name]) if not f.equal}
+    assert relation in different
+    assert different[relation].examples
+
+
+def test_a_derived_topic_that_differs_is_found(registry: Registry, tmp_path: Path) -> None:
+    snapshot = read_snapshot("outcomes", _snapshot(registry, "outcomes"))
+    assert compare_published(registry.settings, snapshot, DERIVED["outcomes"]).equal
+    tampered = tmp_path / "outcomes.duckdb"
+    tampered.write_bytes(snapshot.path.read_bytes())
+    with duckdb.connect(str(tampered)) as con:
+        (patient,) = con.execute(
+            "SELECT min(patient_id) FROM patient_outcomes WHERE value IS NOT NULL"
+        ).fetchall()[0]
+        con.execute(
+            "UPDATE selected SET value = value + 1 "
+            "FROM patients AS p WHERE selected.patient_key = p.patient_key AND patient_id = ?",
+            [patient],
+        )
+    found = compare_published(registry.settings, read_snapshot("outcomes", tampered), DERIVED["outcomes"])
+    assert (found.only_live, found.only_recomputed) == (1, 1)
+    assert found.examples == [{"patient_id": patient}]
+
+
+def test_verify_opens_stores_at_rest_and_exits_1_after_tampering(registry: Registry) -> None:
+    """Last, since it stops the services: only the broker stays."""
+    for child in registry.supervisor.children:
+        child.ask_to_stop()
+    for child in registry.supervisor.children:
+        child.end(15)
+    clean = registry.week12("verify", "--published")
+    assert clean.exit_code == 0, clean.stdout + clean.stderr
+    path = registry.settings.data_dir / "outcomes.duckdb"
+    with duckdb.connect(str(path)) as con:
+        (patient,) = con.execute("SELECT min(patient_id) FROM patients").fetchall()[0]
+        con.execute("UPDATE patients SET sex = 'other' WHERE patient_id = ?", [patient])
+    tampered = registry.week12("verify")
+    assert tampered.exit_code == 1
+    assert "outcomes  patients" in tampered.stdout
+    assert "DIFFERENT" in tampered.stdout
+    assert patient not in tampered.stdout, "nobody is named unasked"
+    assert f"outcomes.patients: patient_id {patient}" in registry.week12("verify", "--show").stdout
+    rows = registry.week12("query", "SELECT count(*) AS n FROM patients", "--format=json")
+    assert orjson.loads(rows.stdout) == [{"n": 94}]
