@@ -9,7 +9,6 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate pyproject.toml
-BENCHMARKS ?= ingest pipeline batches rebuild compute memory
 ARGS ?=
 
 .PHONY: help demo up test check format schemas bench lock clean
@@ -39,8 +38,8 @@ format: $(VENV)/.dev ## format, and fix what can be fixed
 schemas: $(VENV)/.run ## write the JSON Schema files from the models
 	$(BIN)/python -m schemas.generate
 
-bench: $(VENV)/.run ## measure speed and latency on a local Apache Kafka (needs Java 17)
-	for benchmark in $(BENCHMARKS); do $(BIN)/python -m "benchmarks.$$benchmark" $(ARGS); done
+bench: $(VENV)/.run ## measure speed and latency, and write docs/performance.md (needs Java 17)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lock: $(VENV)/.dev ## resolve the dependencies anew (needs the package index)
 	$(COMPILE) --output-file requirements.lock
