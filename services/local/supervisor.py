@@ -3,10 +3,11 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import TypeAlias
 
 import httpx
 
@@ -28,7 +29,10 @@ STEADY_SECONDS = 60.0
 IN_MEMORY = {"WEEK12_SESSION_TIMEOUT_MS": "3000", "WEEK12_FETCH_MAX_WAIT_MS": "20"}
 """What suits the embedded broker: its joins take half of the session timeout, its empty fetches sleep."""
 
-Say = Callable[[str], None]
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Handler: TypeAlias = Callable[[int, FrameType | None], None] | signal.Handlers
+Say: TypeAlias = Callable[[str], None]
 
 
 def places(settings: Settings) -> tuple[Place, Place, Place]:
@@ -71,25 +75,19 @@ def ending_on_signals() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
+    kept = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # nohup
+    with _handling((signal.SIGINT, signal.SIGTERM) if kept else ENDINGS, interrupt):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Stopping is not stopped: whoever is impatient must not leave processes behind."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+def _handling(numbers: Iterable[signal.Signals], handler: Handler) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, usual in before.items():
+            signal.signal(number, usual)
 
 
 @dataclass
@@ -192,7 +190,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """End the services, then the broker; returns when no process is left."""
-        with _undisturbed():
+        with _handling(ENDINGS, signal.SIG_IGN):  # whoever is impatient must not leave processes behind
             for child in self.children:
                 child.ask_to_stop()
             deadline = time.monotonic() + STOP_SECONDS

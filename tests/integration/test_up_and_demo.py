@@ -124,6 +124,24 @@ def test_demo_once_agrees_with_the_published_table(run: Callable[..., Running]) 
     assert all_gone(children)
 
 
+@pytest.mark.real_kafka
+@pytest.mark.usefixtures("local_kafka")  # skips by name where there is no Java
+def test_demo_on_apache_kafka_stays_until_it_is_stopped(run: Callable[..., Running], tmp_path: Path) -> None:
+    demo = run("demo", "--broker=local", "--seed=7", TMPDIR=str(tmp_path))
+    demo.until(lambda: "Ctrl-C to stop." in demo.out, within=180)
+    assert demo.out.count(" agrees") == 9
+    said = dict(re.findall(r"^  (outcomes|alerts|token) +(\S+)$", demo.out, re.MULTILINE))
+    for page in ("outcomes", "alerts"):
+        assert httpx.get(said[page], follow_redirects=True).status_code in (200, 401)
+    rates = httpx.get(f"{said['outcomes']}v1/cohort", headers={"Authorization": f"Bearer {said['token']}"})
+    assert rates.status_code == 200
+    (folder,) = tmp_path.glob("week12-demo-*")
+    children = list(demo.children())
+    assert demo.end(signal.SIGINT) == 0
+    assert all_gone(children, within=0.1)
+    assert not folder.exists()
+
+
 def test_up_recovers_and_leaves_nothing(run: Callable[..., Running], tmp_path: Path) -> None:
     chosen = ports()
     up = run("up", f"--data-dir={tmp_path / 'data'}", *options(chosen))
