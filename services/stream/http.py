@@ -314,8 +314,8 @@ def store_routes(node: Node, waiting: str) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["store"])
     snapshots = Snapshots(node)
     state = (
-        "SELECT today, (SELECT list(row(topic, partition, next_offset) ORDER BY topic, partition) FROM offsets) AS offsets, "
-        f"({waiting}) AS waiting FROM clock"
+        "SELECT today, (SELECT list(row(topic, partition, next_offset) ORDER BY topic, partition) FROM offsets) "
+        f"AS offsets, ({waiting}) AS waiting FROM clock"
     )
 
     @router.get("/progress", summary="How far the store is: counts only, for everybody")

@@ -1,0 +1,432 @@
+"""What the outcomes API answers: the published cohort, days, pages of rows, who sees what, progress, snapshots."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from reading_helpers import CUT, OUTCOMES, Reading, cohort_events, filled
+from statsmodels.stats.proportion import proportion_confint
+from stores import emptied
+from twin.builders import enrolment, lab, on, start, visit
+
+from schemas.topics import EVENT_TOPICS
+from services.stream.store import EventStore
+
+PUBLISHED = [
+    ("clinical_response", 41, 77),
+    ("clinical_remission", 33, 77),
+    ("endoscopic_response", 9, 18),
+    ("endoscopic_remission", 7, 18),
+    ("mucosal_healing", 5, 18),
+    ("crp_normalisation", 37, 59),
+    ("esr_normalisation", 39, 55),
+    ("fcal_normalisation", 8, 27),
+]
+ROUTES = {
+    "/v1/patients/CD-0001": "read_patients",
+    "/v1/outcomes": "read_patients",
+    "/v1/data-quality": "read_patients",
+    "/v1/cohort": "read_rates",
+}
+
+
+@pytest.fixture(scope="module")
+def cohort_store() -> Iterator[EventStore]:
+    store = filled(OUTCOMES, cohort_events())
+    yield store
+    store.close()
+
+
+@pytest.fixture
+async def cohort(cohort_store: EventStore, tmp_path: Path) -> AsyncIterator[Reading]:
+    """The study cohort; not to be changed."""
+    reading = Reading(cohort_store, tmp_path)
+    yield reading
+    reading.stop()
+
+
+@pytest.fixture
+async def small(tmp_path: Path) -> AsyncIterator[Reading]:
+    """An empty store of the test's own, as of day 200 of the usual patient."""
+    reading = Reading(emptied(OUTCOMES, on(200)), tmp_path)
+    yield reading
+    reading.stop()
+
+
+def remitter(patient_id: str = "W12-0001", site_id: str = "S01") -> list[dict[str, Any]]:
+    """A patient whose CDAI falls from 300 to 100 on day 80."""
+
+    def known(offset: int, name: str) -> dict[str, str]:
+        """Of this patient, and recorded on the day it happened."""
+        recorded_at = f"{on(offset)}T12:00:00Z"
+        return {
+            "patient_id": patient_id,
+            "site_id": site_id,
+            "event_id": f"{patient_id}-{name}",
+            "recorded_at": recorded_at,
+        }
+
+    return [
+        enrolment(-14, **known(-14, "enrolment")),
+        start(0, **known(0, "start")),
+        visit(-3, cdai=300, **known(-3, "before")),
+        visit(80, cdai=100, **known(80, "after")),
+    ]
+
+
+# -- rates -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("endpoint", "n", "denominator"), PUBLISHED)
+async def test_the_cohort_answers_with_the_published_counts_and_wilson_limits(
+    cohort: Reading, endpoint: str, n: int, denominator: int
+) -> None:
+    rows = await cohort.rows("/v1/cohort", timepoint="week_12", endpoint=endpoint, estimand="observed")
+    (row,) = [row for row in rows if row["site_id"] is None]
+    assert (row["n"], row["denominator"], row["pending"]) == (n, denominator, 0)
+    assert row["rate"] == pytest.approx(n / denominator)
+    limits = proportion_confint(n, denominator, method="wilson")
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(limits)
+
+
+async def test_missing_counted_as_failure_is_its_own_row(cohort: Reading) -> None:
+    rows = await cohort.rows("/v1/cohort", endpoint="clinical_remission", estimand="nri")
+    assert [(row["n"], row["denominator"]) for row in rows if row["site_id"] is None] == [(33, 94)]
+
+
+async def test_the_filters_of_cohort_narrow_and_never_widen(cohort: Reading) -> None:
+    everything = await cohort.rows("/v1/cohort")
+    for name, value in [
+        ("protocol", "fu2025"), ("timepoint", "week_12"), ("endpoint", "mucosal_healing"),
+        ("drug", "upadacitinib"), ("site_id", "S02"), ("estimand", "nri"),
+    ]:  # fmt: skip
+        found = await cohort.rows("/v1/cohort", **{name: value})
+        assert found == [row for row in everything if row[name] == value]
+        assert found
+    assert await cohort.rows("/v1/cohort", endpoint="unheard_of") == []
+
+
+async def test_a_rate_shows_a_commit_in_the_very_next_answer(small: Reading) -> None:
+    assert await small.rows("/v1/cohort") == []
+    for number in range(1, 4):
+        await small.commit(*remitter(f"W12-000{number}"))
+        rows = await small.rows("/v1/cohort", endpoint="clinical_remission", estimand="observed")
+        assert {(row["site_id"], row["n"], row["denominator"]) for row in rows} == {
+            (None, number, number),
+            ("S01", number, number),
+        }
+
+
+async def test_however_many_ask_the_rates_are_computed_once_a_commit(
+    small: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await small.commit(*remitter())
+    asked: list[str] = []
+    read = small.node.read
+
+    async def counted(sql: str, parameters: Any = None) -> list[dict[str, Any]]:
+        asked.append(sql)
+        return await read(sql, parameters)
+
+    monkeypatch.setattr(small.node, "read", counted)
+    await asyncio.gather(*(small.rows("/v1/cohort") for _ in range(20)))
+    assert sum("cohort_rates" in sql for sql in asked) == 1
+    await small.commit(*remitter("W12-0002"))
+    await asyncio.gather(*(small.rows("/v1/cohort") for _ in range(20)))
+    assert sum("cohort_rates" in sql for sql in asked) == 2
+
+
+# -- days ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("offset", "n", "denominator", "pending", "status"),
+    [
+        (69, 0, 0, 1, "not_due"),  # the window opens on day 70
+        (70, 0, 0, 1, "open"),
+        (80, 0, 0, 1, "provisional"),
+        (97, 0, 0, 1, "provisional"),
+        (98, 1, 1, 0, "final"),  # due on day 98
+    ],
+)
+async def test_every_answer_can_be_asked_as_of_a_day(
+    small: Reading, offset: int, n: int, denominator: int, pending: int, status: str
+) -> None:
+    await small.commit(*remitter())
+    day = on(offset).isoformat()
+    (rate,) = await small.rows(
+        "/v1/cohort", endpoint="clinical_remission", estimand="observed", site_id="S01", as_of=day
+    )
+    assert (rate["n"], rate["denominator"], rate["pending"]) == (n, denominator, pending)
+    (outcome,) = await small.rows("/v1/outcomes", endpoint="clinical_remission", as_of=day)
+    assert outcome["status"] == status
+    answer = (await small.get("/v1/patients/W12-0001", as_of=day)).json()
+    assert answer["as_of"] == day
+    (same,) = [row for row in answer["outcomes"] if row["endpoint"] == "clinical_remission"]
+    assert same == outcome
+
+
+async def test_today_asked_for_by_name_is_the_same_as_not_asking(cohort: Reading) -> None:
+    assert (await cohort.get("/v1/cohort", as_of=str(CUT))).json() == (await cohort.get("/v1/cohort")).json()
+
+
+@pytest.mark.parametrize("path", ["/v1/cohort", "/v1/outcomes", "/v1/patients/CD-0001"])
+@pytest.mark.parametrize(
+    ("day", "code"),
+    [
+        ("2025-02-30", "type"),
+        ("30.06.2024", "type"),
+        ("20240630", "type"),
+        ("1719705600", "type"),
+        ("today", "type"),
+        ("2024", "date_partial"),
+        ("2024-06", "date_partial"),
+        ("2025-03-01", "date_future"),
+    ],
+)
+async def test_what_is_not_a_day_up_to_today_is_refused(
+    cohort: Reading, path: str, day: str, code: str
+) -> None:
+    answer = await cohort.get(path, as_of=day)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    (error,) = answer.json()["errors"]
+    assert (error["path"], error["code"]) == ("as_of", code)
+    assert day not in answer.text.replace(str(CUT), "")
+
+
+# -- patients --------------------------------------------------------------------------------------------------
+
+
+async def test_a_patient_is_facts_outcomes_and_biomarkers(small: Reading) -> None:
+    await small.commit(*remitter(), lab("crp", -3, "<5", patient_id="W12-0001", site_id="S01", ref_high=5))
+    answer = (await small.get("/v1/patients/W12-0001")).json()
+    assert answer["patient"] | {
+        "patient_id": "W12-0001", "site_id": "S01", "drug": "upadacitinib", "sex": "female",
+        "first_dose_on": on(0).isoformat(), "last_dose_on": None, "height_cm": 165.0,
+    } == answer["patient"]  # fmt: skip
+    assert not {"patient_key", "partition"} & answer["patient"].keys()
+    (remission,) = [row for row in answer["outcomes"] if row["endpoint"] == "clinical_remission"]
+    assert (remission["observed"], remission["value"], remission["study_offset"]) == (True, 100.0, 80)
+    assert remission["event_ids"] == ["S01/W12-0001-before", "S01/W12-0001-after"]
+    (crp,) = answer["biomarkers"]
+    assert (crp["analyte"], crp["value"], crp["comparator"]) == ("crp", 5.0, "<")
+    assert (crp["unit"], crp["elevated"]) == ("mg/L", False)
+
+
+async def test_pseudonyms_may_hold_what_addresses_do_not_like(small: Reading) -> None:
+    await small.commit(*remitter("S01/17#é"))
+    answer = await small.get("/v1/patients/S01%2F17%23%C3%A9")
+    assert answer.json()["patient"]["patient_id"] == "S01/17#é"
+
+
+async def test_another_centres_patient_is_as_unknown_as_one_that_does_not_exist(cohort: Reading) -> None:
+    other = next(row for row in await cohort.rows("/v1/outcomes") if row["site_id"] == "S03")
+    foreign = await cohort.get(f"/v1/patients/{other['patient_id']}", "clinic")
+    unknown = await cohort.get("/v1/patients/CD-9999", "clinic")
+    assert foreign.status_code == unknown.status_code == 404
+    assert foreign.content == unknown.content
+    assert other["patient_id"] not in foreign.text
+
+
+async def test_a_caller_of_one_centre_sees_its_patients_and_no_others(cohort: Reading) -> None:
+    everybody = await cohort.rows("/v1/outcomes", limit=1000)
+    own = await cohort.rows("/v1/outcomes", "clinic", limit=1000)
+    assert own == [row for row in everybody if row["site_id"] == "S01"]
+    assert await cohort.rows("/v1/outcomes", "clinic", site_id="S03") == []
+    rates = await cohort.rows("/v1/cohort", "clinic")
+    assert {row["site_id"] for row in rates} == {None, "S01"}
+
+
+async def test_small_cells_of_pooled_rates_are_hidden_from_single_centres_only(small: Reading) -> None:
+    for number in range(1, 10):  # nine treated, four of them in remission
+        patient = remitter(f"W12-000{number}", f"S0{number % 2 + 1}")
+        await small.commit(*(patient if number < 5 else [*patient[:3], {**patient[3], "cdai": 180}]))
+    wanted = {"endpoint": "clinical_remission", "estimand": "observed"}
+    (pooled, *own) = await small.rows("/v1/cohort", "clinic", **wanted)
+    assert (pooled["site_id"], pooled["denominator"], pooled["masked"]) == (None, 9, True)
+    assert [pooled[name] for name in ("n", "rate", "ci_low", "ci_high")] == [None] * 4
+    assert [(row["site_id"], row["n"]) for row in own] == [("S01", 2)]
+    (pooled, *_) = await small.rows("/v1/cohort", "lead", **wanted)
+    assert (pooled["n"], pooled["denominator"]) == (4, 9)
+    assert "masked" not in pooled
+
+
+# -- pages of rows ---------------------------------------------------------------------------------------------
+
+
+async def test_walking_page_by_page_meets_every_row_once(cohort: Reading) -> None:
+    met: list[tuple[str, str]] = []
+    after: str | None = None
+    while True:
+        parameters = {"limit": 100, **({"after": after} if after else {})}
+        answer = (await cohort.get("/v1/outcomes", **parameters)).json()
+        met += [(row["patient_id"], row["endpoint"]) for row in answer["rows"]]
+        after = answer["next"]
+        if after is None:
+            break
+    assert len(met) == len(set(met)) == 94 * 8
+    assert met == sorted(met)
+
+
+@pytest.mark.parametrize("after", ["x", "WyJhIl0", "bnVsbA", "e30", "WzEsMiwzLDRd"])
+async def test_a_cursor_that_nobody_gave_is_refused(cohort: Reading, after: str) -> None:
+    answer = await cohort.get("/v1/outcomes", after=after)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["path"] == "after"
+
+
+@pytest.mark.parametrize("limit", [0, 1001, "many"])
+async def test_a_page_has_1_to_1000_rows(cohort: Reading, limit: object) -> None:
+    assert (await cohort.get("/v1/outcomes", limit=limit)).status_code == 422
+
+
+async def test_outcomes_can_be_filtered_by_state_and_reason(cohort: Reading) -> None:
+    missed = await cohort.rows("/v1/outcomes", endpoint="clinical_remission", status="missed", limit=1000)
+    assert len(missed) == 94 - 77
+    normal = await cohort.rows("/v1/outcomes", endpoint="crp_normalisation", reason="baseline_normal")
+    assert {row["reason"] for row in normal} == {"baseline_normal"}
+
+
+async def test_findings_about_records_are_listed(small: Reading) -> None:
+    event = visit(10, "W12-0001-total", patient_id="W12-0001", site_id="S01", cdai=300)
+    await small.commit(*remitter(), event, {**event, "cdai": 301})  # one version, two contents
+    (finding,) = await small.rows("/v1/data-quality", rule="version_conflict")
+    assert (finding["site_id"], finding["event_id"]) == ("S01", "W12-0001-total")
+    assert await small.rows("/v1/data-quality", rule="version_conflict", site_id="S02") == []
+
+
+# -- who may ask -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize(
+    ("who", "status"),
+    [(None, 401), ("sender", 403), ("clinic", 200), ("officer", 200), ("analyst", 200), ("lead", 200)],
+)
+async def test_patients_and_rates_need_a_token_that_may_read(
+    cohort: Reading, path: str, who: str | None, status: int
+) -> None:
+    if (path, who) == ("/v1/patients/CD-0001", "clinic"):
+        status = 404  # of another centre
+    assert (await cohort.get(path, who)).status_code == status
+
+
+# -- progress and snapshots ------------------------------------------------------------------------------------
+
+
+async def test_progress_tells_everybody_counts_and_nothing_else(small: Reading) -> None:
+    await small.commit(*remitter())
+    answer = await small.get("/v1/progress", who=None)
+    offsets = {EVENT_TOPICS[name]: {"0": n} for name, n in [("enrolment", 1), ("treatment", 1), ("visit", 2)]}
+    assert answer.json() == {
+        "service": "outcomes", "offsets": offsets, "waiting_to_publish": 1, "today": on(200).isoformat(),
+    }  # fmt: skip
+
+
+async def test_an_empty_store_has_no_progress_and_no_rows(small: Reading) -> None:
+    assert (await small.get("/v1/progress")).json()["offsets"] == {}
+    assert await small.rows("/v1/outcomes") == []
+    assert await small.rows("/v1/data-quality") == []
+    assert (await small.page("/")).status_code == 200
+
+
+async def test_a_snapshot_holds_the_rows_and_the_offsets_it_names(small: Reading, tmp_path: Path) -> None:
+    await small.commit(*remitter())
+    async with small.client() as client:
+        made = (await client.post("/v1/snapshot")).json()
+        await small.commit(*remitter("W12-0002"))
+        again = (await client.post("/v1/snapshot")).json()
+    assert made["path"] == str(tmp_path / "snapshots" / "outcomes.duckdb")
+    assert made["offsets"][EVENT_TOPICS["visit"]] == {"0": 2}
+    assert again == made  # young enough for everybody
+    with duckdb.connect(made["path"], read_only=True) as snapshot:
+        assert snapshot.execute("SELECT patient_id FROM patients").fetchall() == [("W12-0001",)]
+
+
+async def test_an_old_snapshot_is_made_anew(small: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    await small.commit(*remitter())
+    monkeypatch.setattr("services.stream.http.SNAPSHOT_SECONDS", 0.0)
+    async with small.client() as client:
+        made = (await client.post("/v1/snapshot")).json()
+        await small.commit(visit(10, "later", patient_id="W12-0001", site_id="S01", cdai=200))
+        again = (await client.post("/v1/snapshot")).json()
+    assert made["path"] == again["path"]
+    with duckdb.connect(again["path"], read_only=True) as snapshot:
+        assert snapshot.execute("SELECT count(*) FROM events").fetchall() == [(5,)]
+    assert [path.name for path in Path(made["path"]).parent.iterdir()] == ["outcomes.duckdb"]
+
+
+async def test_many_snapshots_asked_for_at_once_are_one(
+    small: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    snapshot = small.node.store.snapshot
+    monkeypatch.setattr(small.node.store, "snapshot", lambda path: (made.append(path), snapshot(path)))
+    async with small.client() as client:
+        answers = await asyncio.gather(*(client.post("/v1/snapshot") for _ in range(10)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("who", [None, "clinic", "officer", "sender"])
+async def test_snapshots_are_for_those_who_operate(small: Reading, who: str | None) -> None:
+    async with small.client(who) as client:
+        assert (await client.post("/v1/snapshot")).status_code == (403 if who else 401)
+
+
+async def test_a_full_disk_is_a_problem_that_says_what_to_do(
+    small: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(small.node.store, "snapshot", full)
+    async with small.client() as client:
+        answer = await client.post("/v1/snapshot")
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_busy")
+    assert "disk" in answer.json()["detail"]
+
+
+# -- how -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *ROUTES,
+        "/v1/cohort?as_of=2024-06-30",
+        "/v1/progress",
+        "/",
+        "/patients",
+        "/patients/CD-0001",
+        "/data-quality",
+    ],
+)
+async def test_no_request_asks_the_store_on_the_event_loop(
+    cohort: Reading, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cursor, threads = cohort.node.store.cursor, set()
+
+    def watched() -> duckdb.DuckDBPyConnection:
+        threads.add(threading.current_thread())
+        return cursor()
+
+    monkeypatch.setattr(cohort.node.store, "cursor", watched)
+    answer = await (cohort.get(path) if path.startswith("/v1") else cohort.page(path))
+    assert answer.status_code == 200
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+async def test_the_document_describes_every_route(cohort: Reading) -> None:
+    document = (await cohort.get("/openapi.json", who=None)).json()
+    assert document["openapi"].startswith("3.1")
+    assert {"/v1/patients/{patient_id}", "/v1/outcomes", "/v1/cohort", "/v1/progress", "/v1/snapshot"} <= set(
+        document["paths"]
+    )
+    assert not [path for path in document["paths"] if path in ("/", "/login")]
