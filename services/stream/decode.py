@@ -29,6 +29,9 @@ TIME_FIELD = {
 }
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
+RECEIVED_AT_MS = range(253_402_300_800_000)
+"""1970 to 9999: what a time can be; a record stamped otherwise counts as received in 1970."""
+MAX_VERSION = 2**63 - 1
 
 
 class Record(Interface):
@@ -71,18 +74,18 @@ def decode_records(
 
 def _decode_type(event_type: EventType, records: Sequence[Record], extract: Extract, batch: Batch) -> None:
     valued = [record for record in records if record.value is not None]
-    if len(valued) < len(records):
-        tombstones = [record for record in records if record.value is None]
-        _take_tombstones(event_type, tombstones, batch)
-        valued = _not_buried(valued, tombstones)
     parsed = parse_batch(event_type, [record.value for record in valued])  # type: ignore[misc]
     if EventRefused in set(map(type, parsed)):
         pairs = list(zip(valued, parsed, strict=True))
         batch.dead_letters += [_dead_letter(r, e) for r, e in pairs if isinstance(e, EventRefused)]
         valued = [r for r, e in pairs if not isinstance(e, EventRefused)]
         parsed = [e for e in parsed if not isinstance(e, EventRefused)]
-    if parsed:
-        batch.events[event_type] = event_table(event_type, cast("list[Event]", parsed), valued, extract)
+    events = cast("list[Event]", parsed)
+    if len(valued) < len(records):
+        buried = _take_tombstones(event_type, [record for record in records if record.value is None], batch)
+        valued, events = _not_buried(event_type, valued, events, buried)
+    if events:
+        batch.events[event_type] = event_table(event_type, events, valued, extract)
 
 
 def event_table(
@@ -99,7 +102,9 @@ def event_table(
         "recorded_at": pa.array([e.recorded_at for e in events], UTC_MICROSECONDS).cast(pa.timestamp("us")),
         "on_date": pa.array([getattr(e, dates) for e in events], pa.date32()),
         "partition": pa.array([s.partition for s in sources], pa.int16()),
-        "received_at": pa.array([s.timestamp for s in sources], pa.timestamp("ms")),
+        "received_at": pa.array(
+            [s.timestamp if s.timestamp in RECEIVED_AT_MS else 0 for s in sources], pa.timestamp("ms")
+        ),
         "content": pa.array(_contents(events, sources), pa.uint32()),
         **extract(events),
     }
@@ -111,7 +116,7 @@ def event_table(
 def _contents(events: Sequence[Event], sources: Sequence[Source]) -> list[int]:
     """Content hashes from the records' keys, which ingest wrote; computed where a key has none."""
     keys = [source.key or b"" for source in sources]
-    if all(key[-9:-8] == b"|" for key in keys):
+    if all(key[-9:-8] == b"|" and key[-8:].isalnum() for key in keys):  # `int` alone would take a sign
         try:
             return [int(key[-8:], 16) for key in keys]
         except ValueError:
@@ -120,7 +125,7 @@ def _contents(events: Sequence[Event], sources: Sequence[Source]) -> list[int]:
 
 
 def _content(event: Event, key: bytes) -> int:
-    if key[-9:-8] == b"|":
+    if key[-9:-8] == b"|" and key[-8:].isalnum():
         try:
             return int(key[-8:], 16)
         except ValueError:
@@ -128,22 +133,50 @@ def _content(event: Event, key: bytes) -> int:
     return int(content_hash(event)[:8], 16)
 
 
-def _not_buried(valued: Sequence[Record], tombstones: Sequence[Record]) -> list[Record]:
-    """Without the records that a tombstone of the same poll takes back: those of its key before it."""
-    last = {(t.partition, t.key): t.offset for t in tombstones}
-    return [record for record in valued if record.offset > last.get((record.partition, record.key), -1)]
-
-
-def _take_tombstones(event_type: EventType, records: Iterable[Record], batch: Batch) -> None:
+def _take_tombstones(
+    event_type: EventType, records: Iterable[Record], batch: Batch
+) -> dict[tuple[int, Tombstone], int]:
+    """Note the versions to forget. Returns the last offset of each in its partition."""
+    last: dict[tuple[int, Tombstone], int] = {}
     for record in records:
         try:
             key = parse_record_key(record.key or b"")
-            batch.tombstones.append(
-                Tombstone(event_type, key.patient_id, key.site_id, key.event_id, key.version, int(key.h, 16))
-            )
+            if key.version > MAX_VERSION:
+                raise ValueError
         except ValueError:
             reason = "a null record whose key does not name a record version"
             batch.dead_letters.append(_letter(record, "key_malformed", "", reason))
+            continue
+        tombstone = Tombstone(
+            event_type, key.patient_id, key.site_id, key.event_id, key.version, int(key.h, 16)
+        )
+        batch.tombstones.append(tombstone)
+        last[record.partition, tombstone] = record.offset
+    return last
+
+
+def _not_buried(
+    event_type: EventType,
+    records: Sequence[Record],
+    events: Sequence[Event],
+    buried: Mapping[tuple[int, Tombstone], int],
+) -> tuple[list[Record], list[Event]]:
+    """Without the versions that a tombstone of the same poll takes back: those before it.
+
+    They are told by what the store goes by, not by the record's key, so that it does not matter which poll
+    a tombstone arrives in.
+    """
+    kept = [
+        (record, event)
+        for record, event in zip(records, events, strict=True)
+        if record.offset > buried.get((record.partition, _tombstone_for(event_type, event, record)), -1)
+    ]
+    return [record for record, _ in kept], [event for _, event in kept]
+
+
+def _tombstone_for(event_type: EventType, event: Event, record: Record) -> Tombstone:
+    content = _content(event, record.key or b"")
+    return Tombstone(event_type, event.patient_id, event.site_id, event.event_id, event.version, content)
 
 
 def _dead_letter(record: Record, refused: EventRefused) -> DeadLetter:
