@@ -1,8 +1,8 @@
 """How many events a second one ingest process takes, every receipt acknowledged by Kafka with acks=all.
 
-    python benchmarks/ingest.py                 a local Apache Kafka (Java 17) in a scratch folder
-    python benchmarks/ingest.py --broker embedded
-    KAFKA_BOOTSTRAP_SERVERS=... python benchmarks/ingest.py --broker given     your own: a scratch cluster!
+    python -m benchmarks.ingest                 a local Apache Kafka (Java 17) in a scratch folder
+    python -m benchmarks.ingest --broker embedded
+    KAFKA_BOOTSTRAP_SERVERS=... python -m benchmarks.ingest --broker given     your own: a scratch cluster!
 
 Client, ingest and broker share this machine. The client sends prepared NDJSON bodies, a few at a time, and
 reads every receipt. The raw floor in the same run is the same records (key, headers, value) handed to a bare
@@ -32,6 +32,7 @@ import httpx
 import orjson
 from kafka import KafkaProducer
 
+from benchmarks.report import machine
 from schemas import content_hash, parse_event
 from services.broker import BrokerProblem, open_broker
 from services.broker.topics import ensure_topics
@@ -208,8 +209,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
 
 def _describe(options: argparse.Namespace, events: Sequence[bytes]) -> None:
     names = ("kafka-python", "fastapi", "uvicorn", "pydantic", "orjson", "uvloop", "httptools")
-    print(f"machine: {os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}")
-    print("versions: " + ", ".join(f"{name} {version(name)}" for name in names))
+    print(f"machine: {machine()}, load before {os.getloadavg()[0]:.1f}")
+    print(f"versions: Python {platform.python_version()}, " + ", ".join(f"{n} {version(n)}" for n in names))
     mean = sum(map(len, events)) / len(events)
     print(
         f"{len(events):,} events of {mean:.0f} bytes, {options.lines} a request, "
@@ -228,13 +229,6 @@ def _report(floor: float, took: float, accepted: int, latencies: list[float], cp
     )
 
 
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(": ")[2]
-    return platform.processor()
-
-
 def _cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -247,7 +241,9 @@ def _memory_mib(pid: int) -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.ingest",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--broker", choices=("local", "embedded", "given"), default="local")
     parser.add_argument("--events", type=int, default=100_000, help="events a round (default 100000)")
