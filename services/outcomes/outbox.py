@@ -41,6 +41,15 @@ TABLES = ("CREATE TABLE published (patient_key UBIGINT PRIMARY KEY, digest VARCH
 class OutcomesOutbox:
     """Patients whose rows may have changed since they were last published."""
 
+    def begin(self, store: EventStore) -> None:
+        """Doubt the digests of patients who wait: the topic may have been told more than is noted here.
+
+        Else rows that turned back to what they were before a crash would never correct the topic.
+        """
+        store.execute(
+            "INSERT OR REPLACE INTO store.published SELECT DISTINCT patient_key, 'unknown' FROM store.outbox"
+        )
+
     def pending(self, store: EventStore) -> list[Message]:
         """The next patients' rows as JSON; a patient without any is removed from the topic."""
         cursor = store.cursor()

@@ -21,6 +21,9 @@ ORDER BY c.seq
 class AlertsOutbox:
     """Alerts changed since they were last published, in the order of their changes."""
 
+    def begin(self, store: EventStore) -> None:
+        """Nothing: a change stays unpublished until it is acknowledged."""
+
     def pending(self, store: EventStore) -> list[Message]:
         """The next alerts as JSON."""
         cursor = store.cursor()

@@ -41,6 +41,12 @@ class Message:
 class Outbox(Protocol):
     """A table of things to publish."""
 
+    def begin(self, store: EventStore) -> None:
+        """Called before a producer's first message: what the one before sent may be in the topic, or not.
+
+        Runs in the writing thread.
+        """
+
     def pending(self, store: EventStore) -> list[Message]:
         """The next messages, at most some thousand; reads only. Runs in a reading thread."""
 
@@ -76,6 +82,8 @@ class Publisher(Service):  # type: ignore[misc]
         )
         await producer.start()
         try:
+            for outbox in self.outboxes:
+                await self.node.write(outbox.begin, self.node.store)
             seen = -1
             while not self.should_stop:
                 for outbox in self.outboxes:
@@ -112,6 +120,9 @@ class Publisher(Service):  # type: ignore[misc]
 
 class DeadLetters:
     """Records that could not be used, to the dead-letter topic, with their reason and origin in headers."""
+
+    def begin(self, store: EventStore) -> None:
+        """Nothing: a letter stands here until it is acknowledged."""
 
     def pending(self, store: EventStore) -> list[Message]:
         """The oldest letters not yet published."""
