@@ -5,7 +5,6 @@ from typing import NamedTuple
 from schemas import Visit
 
 SEGMENTS = ("ileum", "right_colon", "transverse_colon", "left_colon", "rectum")
-ITEMS = ("ulcer_size", "ulcerated_surface", "affected_surface", "narrowing")
 
 
 class SesCd(NamedTuple):
@@ -17,23 +16,23 @@ class SesCd(NamedTuple):
 
 
 def compute_ses_cd(visit: Visit) -> SesCd:
-    """The sum over explored segments; the reported total where segments are absent or lack an item.
+    """The sum over explored segments; the reported total where none was recorded.
 
-    No segment explored and no reported total: unknown. There is no correction for unseen segments.
+    An item missing in an explored segment makes the total unknown, whatever total was reported: forms often
+    sum a missing item as 0. There is no correction for unseen segments.
     """
     explored = visit.ses_cd_segments
     if explored is None:
         return SesCd(visit.ses_cd)
     scores: list[int | None] = []
     highest: int | None = None
-    for name in SEGMENTS:
-        segment = getattr(explored, name)
+    for segment in (getattr(explored, name) for name in SEGMENTS):
         if segment is None:
             scores.append(None)
             continue
-        items = [getattr(segment, item) for item in ITEMS]
+        items = (segment.ulcer_size, segment.ulcerated_surface, segment.affected_surface, segment.narrowing)
         if None in items:
-            return SesCd(visit.ses_cd)
+            return SesCd(None)
         scores.append(sum(items))
         highest = max(items) if highest is None else max(highest, *items)
     if highest is None:

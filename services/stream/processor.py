@@ -20,9 +20,10 @@ from schemas.topics import EVENT_TOPICS
 from services.broker import BrokerProblem
 from services.broker.topics import topic_ids
 from services.runtime.errors import OperatorError
-from services.stream.decode import TYPE_OF_TOPIC, decode_records
+from services.stream.decode import decode_records
+from services.stream.measures import Arrival, measure_batch, note_arrivals
 from services.stream.node import Node
-from services.stream.store import Applied, Batch
+from services.stream.store import Batch
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,6 @@ IDLE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 FETCH_BYTES = 512 * 1024
 """Per partition; bounds what waits in memory during a backlog."""
-EACH_RECORD_TIMED = 1_000
-"""Up to this many records a batch, the time to state is observed for every one; beyond, for the oldest."""
 
 
 class Processor(Service):  # type: ignore[misc]
@@ -88,11 +87,14 @@ class Processor(Service):  # type: ignore[misc]
                 if not polled:
                     continue
                 started = time.perf_counter()
+                arrivals = note_arrivals(polled)
+                self._note_lag(consumer, polled)
                 batch = await self.node.in_decoder(decode_records, polled, self.node.store.definition.extract)
+                del polled  # half of a backlog's memory
                 if committing:
                     await committing
-                committing = asyncio.create_task(self._commit(polled, batch, ids, started))
-                self._note_lag(consumer, polled)
+                committing = asyncio.create_task(self._commit(arrivals, batch, ids, started))
+                del batch
         finally:
             if committing:
                 await committing
@@ -131,7 +133,9 @@ class Processor(Service):  # type: ignore[misc]
                 polled[partition] = [*polled.get(partition, ()), *records]
         return polled
 
-    async def _commit(self, polled: Polled, batch: Batch, ids: dict[str, str], started: float) -> None:
+    async def _commit(
+        self, arrivals: Sequence[Arrival], batch: Batch, ids: dict[str, str], started: float
+    ) -> None:
         """Commit; a store that cannot is asked again with the same batch until it can."""
         node = self.node
         while True:
@@ -147,38 +151,7 @@ class Processor(Service):  # type: ignore[misc]
         node.parts["store"] = "ok"
         node.last = applied
         node.committed.beat()
-        self._measure(polled, batch, applied, time.perf_counter() - started)
-
-    def _measure(self, polled: Polled, batch: Batch, applied: Applied, seconds: float) -> None:
-        node, metrics = self.node, self.node.metrics
-        metrics.stream_batch_duration_seconds.labels(node.name).observe(seconds)
-        metrics.store_commit_duration_seconds.labels(node.name).observe(applied.commit_seconds)
-        refused: dict[str, int] = {}
-        for letter in batch.dead_letters:
-            refused[letter.topic] = refused.get(letter.topic, 0) + 1
-            metrics.dead_letters_total.labels(node.name, letter.code).inc()
-        now = time.time()
-        for (topic, number), records in polled.items():
-            if not records:
-                continue
-            labels = (node.name, topic, str(number))
-            metrics.consumer_last_record_timestamp_seconds.labels(*labels).set(records[-1].timestamp / 1000)
-            ages = metrics.event_to_state_seconds.labels(node.name, str(TYPE_OF_TOPIC[topic]))
-            for record in records if batch.records <= EACH_RECORD_TIMED else records[:1]:
-                ages.observe(max(0.0, now - record.timestamp / 1000))
-        by_topic: dict[str, int] = {}
-        for (topic, _), records in polled.items():
-            by_topic[topic] = by_topic.get(topic, 0) + len(records)
-        # Copies are counted over the batch; which topic they came from is not kept.
-        copies = max(0, batch.records - len(batch.dead_letters) - applied.applied)
-        for topic, count in by_topic.items():
-            dead = refused.get(topic, 0)
-            unchanged = round(copies * count / batch.records)
-            metrics.stream_records_total.labels(node.name, topic, "dead_letter").inc(dead)
-            metrics.stream_records_total.labels(node.name, topic, "unchanged").inc(unchanged)
-            metrics.stream_records_total.labels(node.name, topic, "applied").inc(
-                max(0, count - dead - unchanged)
-            )
+        measure_batch(node.metrics, node.name, arrivals, batch, applied, time.perf_counter() - started)
 
     def _note_lag(self, consumer: AIOKafkaConsumer, polled: Polled) -> None:
         lag = self.node.metrics.consumer_lag_records

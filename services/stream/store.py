@@ -552,7 +552,7 @@ class EventStore:
             )
 
 
-DEAD_LETTER_SCHEMA = pa.schema(
+DEAD_LETTER_SCHEMA: pa.Schema = pa.schema(
     [
         pa.field("topic", pa.string()),
         pa.field("partition", pa.int32()),

@@ -88,11 +88,12 @@ class Endoscopy:
 
 
 def endoscopy(visit: Event) -> Endoscopy | None:
-    """The SES-CD of a visit: of its segments where all their items are there, else the reported total."""
+    """The SES-CD of a visit; None where there is none or an explored segment lacks an item."""
     given = visit.get("ses_cd_segments") or {}
     segments = {name: items for name, items in given.items() if items is not None}
-    complete = all(items.get(item) is not None for items in segments.values() for item in ITEMS)
-    if segments and complete:
+    if segments:
+        if any(items.get(item) is None for items in segments.values() for item in ITEMS):
+            return None
         return Endoscopy(sum((segment_score(s) for s in segments.values()), Fraction()), segments)
     total = visit.get("ses_cd")
     return None if total is None else Endoscopy(exact(total), None)

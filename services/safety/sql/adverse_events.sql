@@ -14,12 +14,14 @@ on_drug AS (
     QUALIFY row_number() OVER (PARTITION BY e.record_key ORDER BY
         coalesce(x.drug = e.drug, false) DESC, coalesce(e.on_date <= x.last_dose_on, true) DESC,
         CASE WHEN e.on_date <= coalesce(x.last_dose_on, e.on_date) THEN x.first_dose_on ELSE x.last_dose_on END DESC,
-        x.drug) = 1
+        x.first_dose_on DESC, x.drug DESC) = 1
 )
 SELECT e.patient_key, e.patient_id, e.site_id, e.event_id, e.version, e.term, e.meddra_pt, e.meddra_code,
     e.on_date AS onset_on, e.onset_precision, e.resolved_on, e.aware_on, e.grade, e.grade_source, e.serious, e.seriousness,
     e.related, e.expected, e.action_taken, e.outcome, coalesce(e.drug, on_drug.drug) AS drug,
     on_drug.record_key IS NOT NULL AS treatment_emergent,
+    -- a report may blame a drug outside of its days at risk: it then counts in no rate
+    coalesce(on_drug.drug = coalesce(e.drug, on_drug.drug), false) AS at_risk,
     (e.on_date - own.first_dose_on)::INTEGER AS study_offset,
     NULL::VARCHAR[] AS aesi, e.recorded_at
 FROM events AS e

@@ -2,7 +2,7 @@
 WITH counted AS (  -- the events of a drug: those during it or within 30 days after (R6.6)
     SELECT a.patient_key, x.drug, x.site_id, x.first_dose_on, a.onset_on, a.serious, a.grade, lower(a.term) AS term
     FROM adverse_events AS a JOIN exposures AS x ON x.patient_key = a.patient_key AND x.drug = a.drug
-    WHERE a.treatment_emergent
+    WHERE a.at_risk
 ),
 grouped AS (
     SELECT *, unnest(list_filter(

@@ -1,0 +1,77 @@
+"""What Prometheus learns of each batch; counts and times only, never a record."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from services.runtime.metrics import Metrics
+from services.stream.decode import TYPE_OF_TOPIC, Record
+from services.stream.store import Applied, Batch
+
+EACH_RECORD_TIMED = 1_000
+"""Up to this many records a batch, the time to state is observed for every one; beyond, for the oldest."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What one partition brought: kept instead of the records, so that they can be freed before the commit."""
+
+    topic: str
+    partition: int
+    count: int
+    newest_ms: int
+    received_ms: tuple[int, ...]
+
+
+def note_arrivals(polled: Mapping[tuple[str, int], Sequence[Record]]) -> list[Arrival]:
+    """Summarise one poll."""
+    total = sum(map(len, polled.values()))
+    timed = None if total <= EACH_RECORD_TIMED else 1
+    return [
+        Arrival(
+            topic, number, len(records), records[-1].timestamp, tuple(r.timestamp for r in records[:timed])
+        )
+        for (topic, number), records in polled.items()
+        if records
+    ]
+
+
+def measure_batch(
+    metrics: Metrics,
+    service: str,
+    arrivals: Sequence[Arrival],
+    batch: Batch,
+    applied: Applied,
+    seconds: float,
+) -> None:
+    """Record a committed batch: durations, ages of its records, and what became of them."""
+    metrics.stream_batch_duration_seconds.labels(service).observe(seconds)
+    metrics.store_commit_duration_seconds.labels(service).observe(applied.commit_seconds)
+    for letter in batch.dead_letters:
+        metrics.dead_letters_total.labels(service, letter.code).inc()
+    now = time.time()
+    for arrival in arrivals:
+        labels = (service, arrival.topic, str(arrival.partition))
+        metrics.consumer_last_record_timestamp_seconds.labels(*labels).set(arrival.newest_ms / 1000)
+        ages = metrics.event_to_state_seconds.labels(service, str(TYPE_OF_TOPIC[arrival.topic]))
+        for received in arrival.received_ms:
+            ages.observe(max(0.0, now - received / 1000))
+    _count_results(metrics, service, arrivals, batch, applied)
+
+
+def _count_results(
+    metrics: Metrics, service: str, arrivals: Sequence[Arrival], batch: Batch, applied: Applied
+) -> None:
+    counts: Counter[str] = Counter()
+    for arrival in arrivals:
+        counts[arrival.topic] += arrival.count
+    refused = Counter(letter.topic for letter in batch.dead_letters)
+    # Copies are counted over the batch; which topic they came from is not kept.
+    copies = max(0, batch.records - len(batch.dead_letters) - applied.applied)
+    for topic, count in counts.items():
+        unchanged = round(copies * count / batch.records)
+        results = {"dead_letter": refused[topic], "unchanged": unchanged}
+        results["applied"] = max(0, count - sum(results.values()))
+        for result, number in results.items():
+            metrics.stream_records_total.labels(service, topic, result).inc(number)

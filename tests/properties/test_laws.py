@@ -1,0 +1,128 @@
+"""State is a function of the set of events: order, copies, batches, rebuilds and the calendar change nothing."""
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas import parse_event
+from services.stream.definition import StoreDefinition
+from services.stream.files import compute_stores
+from stores import OUTCOMES, SAFETY, contents, emptied, kafka_records, load, open_store, rows, temporary_path
+from strategies import Case, batches, cases, disorder
+
+FEW = settings(max_examples=12)
+"""A law that is broken shows in few examples; `--hypothesis-profile=explore` leaves more room elsewhere."""
+
+BOTH = pytest.mark.parametrize("definition", [OUTCOMES, SAFETY], ids=["outcomes", "safety"])
+
+
+@BOTH
+@FEW
+@given(case=cases(), data=st.data())
+def test_any_order_any_copies_any_batches(
+    definition: StoreDefinition, case: Case, data: st.DataObject
+) -> None:
+    at_once = contents(load(emptied(definition, case.today), [case.events]))
+    arrivals = data.draw(batches(data.draw(disorder(case.events))))
+    # a copy recorded later is no new state; its own recording time may be the earliest and is part of the set
+    store = load(emptied(definition, case.today), [*arrivals, case.events])
+    again = contents(load(emptied(definition, case.today), [[e for batch in arrivals for e in batch]]))
+    assert contents(store) == again
+    if all(event in case.events for batch in arrivals for event in batch):
+        assert again == at_once
+
+
+@BOTH
+@FEW
+@given(case=cases(), data=st.data())
+def test_correct_then_retract_leaves_what_was_there(
+    definition: StoreDefinition, case: Case, data: st.DataObject
+) -> None:
+    common = ("event_type", "site_id", "patient_id", "recorded_at")
+    template = data.draw(st.sampled_from(case.events))
+    passing = {**template, "event_id": "passing", "version": 1, "retracted": False}
+    gone = {
+        **{name: template[name] for name in common},
+        "event_id": "passing",
+        "version": 9,
+        "retracted": True,
+    }
+    before = load(emptied(definition, case.today), [case.events])
+    names = [name for name in definition.compared if name not in ("alerts", "data_quality")]
+    expected = {name: contents(before)[name] for name in names}
+    order = data.draw(st.permutations([*case.events, passing, {**passing, "version": 3}, gone]))
+    found = contents(load(emptied(definition, case.today), data.draw(batches(order))))
+    assert {name: found[name] for name in names} == expected
+
+
+@BOTH
+@FEW
+@given(case=cases(), data=st.data())
+def test_a_rebuild_changes_nothing(definition: StoreDefinition, case: Case, data: st.DataObject) -> None:
+    store = load(emptied(definition, case.today), data.draw(batches(case.events)))
+    live = contents(store)
+    store.rebuild()
+    assert contents(store) == live
+
+
+@BOTH
+@FEW
+@given(case=cases(), steps=st.lists(st.integers(-60, 60), min_size=1, max_size=4))
+def test_the_calendar_may_take_any_way(definition: StoreDefinition, case: Case, steps: list[int]) -> None:
+    there = contents(load(emptied(definition, case.today), [case.events]))
+    store = load(emptied(definition, case.today + timedelta(days=sum(steps))), [case.events])
+    for step in steps:
+        store.set_today(store.today - timedelta(days=step))
+    assert store.today == case.today
+    assert contents(store) == there
+
+
+@FEW
+@given(case=cases(), days=st.integers(0, 200))
+def test_as_of_a_date_is_what_that_day_shows(case: Case, days: int) -> None:
+    earlier = case.today - timedelta(days=days)
+    store = load(emptied(OUTCOMES, earlier), [case.events])
+    then = {name: contents(store)[name] for name in OUTCOMES.dated}
+    store = load(emptied(OUTCOMES, case.today), [case.events])
+    for name in OUTCOMES.dated:
+        found = rows(store, f"SELECT * FROM {name}_at(DATE '{earlier}')")
+        assert sorted((tuple(row.values()) for row in found), key=repr) == then[name], name
+
+
+@BOTH
+@FEW
+@given(case=cases(), data=st.data())
+def test_compute_gives_the_same_tables(definition: StoreDefinition, case: Case, data: st.DataObject) -> None:
+    arrivals = data.draw(disorder(case.events))
+    live = contents(load(emptied(definition, case.today), [arrivals]))
+    path = temporary_path("events").with_suffix(".jsonl")
+    path.write_text("".join(json.dumps(event) + "\n" for event in arrivals), encoding="utf-8")
+    store = emptied(definition, case.today)
+    loaded = compute_stores([path], [store])
+    assert (loaded.events, loaded.rejects) == (len(arrivals), [])
+    assert contents(store) == live
+
+
+def test_a_snapshot_is_the_store(tmp_path: Path) -> None:
+    path = Path("examples/fu2025/stream.jsonl")
+    store = open_store(OUTCOMES, date(2025, 3, 1))
+    compute_stores([path], [store])
+    store.snapshot(tmp_path / "outcomes.duckdb")
+    expected = contents(store)
+    store.close()
+    copy = open_store(OUTCOMES, date(2025, 3, 1), tmp_path / "outcomes.duckdb")
+    assert contents(copy) == expected
+    copy.close()
+
+
+def test_kafka_records_are_what_ingest_writes() -> None:
+    event = {"event_type": "consent", "site_id": "S|1", "event_id": "e%", "patient_id": "W12-0001",
+             "recorded_at": "2026-01-01T12:00:00Z", "effective_on": "2024-01-01", "status": "given"}  # fmt: skip
+    (records,) = kafka_records([event]).values()
+    key = (records[0].key or b"").decode()
+    assert key.startswith("W12-0001|S%7C1|e%25|1|")
+    assert parse_event(records[0].value or b"").event_id == "e%"
