@@ -70,7 +70,7 @@ def command(context: click.Context, token: str | None, published: bool, show: bo
         comparisons = _verify(load_settings(), token, published)
     except (OperatorError, ProtocolError) as error:
         raise click.ClickException(str(error)) from None
-    _report(comparisons, show)
+    report(comparisons, show)
     context.exit(0 if all(comparison.equal for _, comparison in comparisons) else 1)
 
 
@@ -160,7 +160,8 @@ def _moved_on(subject: _Subject) -> bool:
     return progress is not None and dict(progress.offsets) != dict(subject.snapshot.offsets)
 
 
-def _report(comparisons: list[tuple[str, Comparison]], show: bool) -> None:
+def report(comparisons: list[tuple[str, Comparison]], show: bool) -> None:
+    """Print the table of (store, comparison); ids of patients only where `show`."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("store", "relation"):
         table.add_column(heading)

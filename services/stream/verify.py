@@ -272,45 +272,43 @@ def _read_to_end(settings: Settings, topic: str, take: Callable[[Polled], None])
 # -- the comparison ----------------------------------------------------------------------------------------
 
 
-def compare(
-    live: Path, recomputed: Path, definition: StoreDefinition, examples: int = EXAMPLES
-) -> list[Comparison]:
-    """Every relation of two stores, row by row, both ways; of differing rows the columns that name them."""
+def compare(live: Path, recomputed: Path, definition: StoreDefinition) -> list[Comparison]:
+    """Every relation of two stores, row by row; of differing rows the columns that name them."""
     relations = {**EVENTS, **definition.compared}
     if definition.name == "safety":
         relations["alert_actions"] = ""
-    with duckdb.connect(":memory:", config={"memory_limit": MEMORY_LIMIT}) as con:
+    spill: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": MEMORY_LIMIT,
+        "temp_directory": str(recomputed.with_suffix(".compare")),
+    }
+    with duckdb.connect(":memory:", config=spill) as con:
         for name, path in (("live", live), ("recomputed", recomputed)):
             con.execute(f"ATTACH '{_quoted(path)}' AS {name} (READ_ONLY)")
-        return [_compare(con, name, left_out, examples) for name, left_out in relations.items()]
+        return [_compare(con, name, left_out) for name, left_out in relations.items()]
 
 
-def _compare(con: duckdb.DuckDBPyConnection, name: str, left_out: str, examples: int) -> Comparison:
+def _compare(con: duckdb.DuckDBPyConnection, name: str, left_out: str) -> Comparison:
+    """Each row counts 1 where it is live and -1 where it was recomputed: what does not come to 0 differs.
+
+    The same as EXCEPT ALL both ways, in one pass and with only the differences kept.
+    """
     columns = f"* EXCLUDE ({left_out})" if left_out else "*"
-    for side in ("live", "recomputed"):
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {side}_rows AS SELECT {columns} FROM {side}.main.{name}")
-    for one, other in (("live", "recomputed"), ("recomputed", "live")):
-        con.execute(
-            f"CREATE OR REPLACE TEMP TABLE only_{one} AS FROM {one}_rows EXCEPT ALL FROM {other}_rows"
-        )
-
-    def count(table: str) -> int:
-        number: int = con.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
-        return number
-
-    named = [row[0] for row in con.execute("DESCRIBE live_rows").fetchall() if row[0] in NAMES]
-    found = con.execute(
-        f"SELECT DISTINCT {', '.join(named)} FROM (FROM only_live UNION ALL FROM only_recomputed) "
-        f"ORDER BY ALL LIMIT {examples}"
-    ).fetchall()
-    return Comparison(
-        name,
-        count("live_rows"),
-        count("recomputed_rows"),
-        count("only_live"),
-        count("only_recomputed"),
-        [dict(zip(named, row, strict=True)) for row in found],
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE different AS SELECT * EXCLUDE (side_), sum(side_)::BIGINT AS surplus_ FROM ("
+        f"SELECT {columns}, 1 AS side_ FROM live.main.{name} UNION ALL BY NAME "
+        f"SELECT {columns}, -1 AS side_ FROM recomputed.main.{name}) GROUP BY ALL HAVING sum(side_) <> 0"
     )
+    live, recomputed, only_live, only_recomputed = con.execute(
+        f"SELECT (SELECT count(*) FROM live.main.{name}), (SELECT count(*) FROM recomputed.main.{name}), "
+        "coalesce(sum(surplus_) FILTER (surplus_ > 0), 0), coalesce(-sum(surplus_) FILTER (surplus_ < 0), 0) "
+        "FROM different"
+    ).fetchall()[0]
+    named = [row[0] for row in con.execute("DESCRIBE different").fetchall() if row[0] in NAMES]
+    found = con.execute(
+        f"SELECT DISTINCT {', '.join(named)} FROM different ORDER BY ALL LIMIT {EXAMPLES}"
+    ).fetchall()
+    rows = [dict(zip(named, row, strict=True)) for row in found]
+    return Comparison(name, live, recomputed, int(only_live), int(only_recomputed), rows)
 
 
 # -- the derived topics ------------------------------------------------------------------------------------
