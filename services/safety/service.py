@@ -12,4 +12,5 @@ DESIGN = Design(
     api=lambda node, tokens, holder: create_safety_api(node, tokens, KafkaActions(node, holder)),
     outboxes=(AlertsOutbox(),),
     agents=read_actions,
+    hurried=True,
 )

@@ -52,6 +52,7 @@ class Node:
         self.committed = Pulse()
         self.parts = {"kafka": "starting", "store": "ok"}
         self.behind = False
+        self.linger_seconds = settings.linger_ms / 1000
         self.last: Applied | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decoder")

@@ -31,8 +31,12 @@ Polled = dict[tuple[str, int], Sequence[ConsumerRecord]]
 
 IDLE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
-FETCH_BYTES = 512 * 1024
+FETCH_BYTES = 256 * 1024
 """Per partition; bounds what waits in memory during a backlog."""
+
+
+class _Uncommitted(Exception):
+    """A batch was given up at a stop: no later one may be committed, for its offsets would hide the loss."""
 
 
 class Processor(Service):  # type: ignore[misc]
@@ -47,6 +51,8 @@ class Processor(Service):  # type: ignore[misc]
         while not self.should_stop:
             try:
                 await self._pull_until_broken()
+            except _Uncommitted:
+                return
             except (KafkaError, BrokerProblem, OSError) as error:
                 self.node.parts["kafka"] = "away"
                 log.warning("Kafka is away (%s): trying again", type(error).__name__)
@@ -126,8 +132,8 @@ class Processor(Service):  # type: ignore[misc]
         )
         count = sum(map(len, polled.values()))
         self.node.behind = count >= most
-        if polled and count < most and self.node.settings.linger_ms:
-            await self.sleep(self.node.settings.linger_ms / 1000)
+        if polled and count < most and self.node.linger_seconds:
+            await self.sleep(self.node.linger_seconds)
             more = _by_topic(await consumer.getmany(timeout_ms=0, max_records=most - count))
             for partition, records in more.items():
                 polled[partition] = [*polled.get(partition, ()), *records]
@@ -147,7 +153,7 @@ class Processor(Service):  # type: ignore[misc]
                 log.error("the store cannot commit (%s): trying the same batch again", type(error).__name__)
                 await self.sleep(RETRY_SECONDS)
                 if self.should_stop:
-                    return
+                    raise _Uncommitted from None
         node.parts["store"] = "ok"
         node.last = applied
         node.committed.beat()

@@ -48,6 +48,7 @@ class Design:
     api: Callable[[Node, TokenStore, "FaustHolder"], FastAPI]
     outboxes: Sequence[Outbox]
     agents: Callable[[faust.App, Node], None] | None = None
+    hurried: bool = False  # takes what is there at once, where every moment counts more than throughput
     gauges: Callable[[Node], Awaitable[None]] | None = None
 
 
@@ -64,6 +65,8 @@ async def run(settings: Settings, design: Design, stop: asyncio.Event) -> None:
     """Run until `stop`. Raises OperatorError for what the operator must put right."""
     metrics = Metrics(design.definition.name)
     node = Node(settings, open_service_store(settings, design.definition), metrics)
+    if design.hurried:
+        node.linger_seconds = 0.0
     holder = FaustHolder()
     api = design.api(node, TokenStore(settings.tokens_path), holder)
     streaming = asyncio.create_task(_keep_streaming(settings, design, node, holder, stop))

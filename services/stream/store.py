@@ -55,6 +55,11 @@ RECORD_KEY = "md5_number_lower(concat_ws(chr(31), patient_id, event_type, site_i
 REBUILD_EVENTS = 400_000
 """Events derived at a time in a rebuild; bounds its memory."""
 
+SESSION = "USE store; SET enable_progress_bar = false"  # the bar would go to standard output
+EMPTY_STAGED = "CREATE OR REPLACE TEMP TABLE staged AS SELECT * FROM store.events LIMIT 0;"
+DIRTY = "CREATE OR REPLACE TEMP TABLE dirty AS SELECT DISTINCT patient_key, patient_id FROM {source}"
+"""Temporary tables are made anew for each batch: rows deleted from one would stay in memory for good."""
+
 CHANGED = """
 CREATE OR REPLACE TEMP TABLE changed_{step} AS
 SELECT patient_key FROM (
@@ -157,7 +162,7 @@ class EventStore:
         protocols: Sequence[Protocol],
         *,
         today: date,
-        memory_limit: str = "256MB",
+        memory_limit: str = "192MB",
         threads: int = 1,
     ) -> None:
         """Open or create the store, and rebuild what is derived if the definition changed.
@@ -177,7 +182,8 @@ class EventStore:
         }
         self._con = duckdb.connect(":memory:", config=config)
         try:  # attached by name, since `main` would mean the temporary tables first
-            self._con.execute(f"ATTACH '{_quoted(path)}' AS store; USE store")
+            self._con.execute(f"ATTACH '{_quoted(path)}' AS store")
+            self._con.execute(SESSION)
         except duckdb.IOException as error:
             raise StoreError(_why_not_opened(path, error)) from None
         self._fingerprint = _fingerprint(definition, protocols)
@@ -185,10 +191,7 @@ class EventStore:
         if created:
             self._create(protocols, today)
         self._check_layout()
-        self._con.execute(
-            "CREATE TEMP TABLE staged AS SELECT * FROM store.events LIMIT 0; "
-            "CREATE TEMP TABLE dirty(patient_key UBIGINT, patient_id VARCHAR)"
-        )
+        self._con.execute(EMPTY_STAGED + DIRTY.format(source="staged"))
         if not created and self.info("fingerprint") != self._fingerprint:
             log.info("definition changed: rebuilding", extra={"store": definition.name})
             self._define(protocols)
@@ -200,7 +203,7 @@ class EventStore:
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own for a reading thread; fetch whole results and close it."""
         cursor = self._con.cursor()
-        cursor.execute("USE store")
+        cursor.execute(SESSION)
         return cursor
 
     def info(self, name: str) -> str | None:
@@ -298,10 +301,10 @@ class EventStore:
         try:
             number = self._next_batch()
             con.execute("UPDATE store.clock SET today = ?", [today])
-            con.execute("DELETE FROM staged")
+            con.execute(EMPTY_STAGED)
             con.execute(
-                "DELETE FROM dirty; INSERT INTO dirty SELECT DISTINCT patient_key, patient_id FROM store.events "
-                f"WHERE on_date > DATE '{min(before, today)}' AND on_date <= DATE '{max(before, today)}'"
+                DIRTY.format(source="store.events")
+                + f" WHERE on_date > DATE '{min(before, today)}' AND on_date <= DATE '{max(before, today)}'"
             )
             self._scope_of_dirty()
             patients = self._refresh(number)
@@ -326,10 +329,7 @@ class EventStore:
         try:
             number = self._next_batch()
             for part in range(parts):
-                con.execute(
-                    "DELETE FROM dirty; INSERT INTO dirty SELECT DISTINCT patient_key, patient_id FROM store.events "
-                    f"WHERE patient_key % {parts} = {part}"
-                )
+                con.execute(DIRTY.format(source="store.events") + f" WHERE patient_key % {parts} = {part}")
                 con.execute(
                     "CREATE OR REPLACE TEMP VIEW scope AS SELECT * FROM store.events "
                     f"WHERE patient_key % {parts} = {part}"
@@ -388,7 +388,7 @@ class EventStore:
     def _take_in(self, batch: Batch, number: int, *, compare: bool = True) -> int:
         """Put new versions into `events`, and all of their patients' versions into `scope`."""
         con = self._con
-        con.execute("DELETE FROM staged")
+        con.execute(EMPTY_STAGED)
         for event_type, table in batch.events.items():
             con.register("arrived", table)
             numbered = "" if "batch" in table.column_names else f", {number}::BIGINT AS batch"
@@ -402,7 +402,7 @@ class EventStore:
             con.execute("INSERT INTO store.events FROM staged")
             return sum(table.num_rows for table in batch.events.values())
         con.execute(
-            "DELETE FROM dirty; INSERT INTO dirty SELECT DISTINCT patient_key, patient_id FROM staged"
+            DIRTY.format(source="staged")
             + (" UNION SELECT patient_key, patient_id FROM forgotten" if forgotten else "")
         )
         self._scope_of_dirty()
@@ -552,7 +552,7 @@ class EventStore:
             )
 
 
-DEAD_LETTER_SCHEMA: pa.Schema = pa.schema(
+DEAD_LETTER_SCHEMA: pa.Schema = pa.schema(  # type: ignore[arg-type]
     [
         pa.field("topic", pa.string()),
         pa.field("partition", pa.int32()),
