@@ -470,8 +470,10 @@ class EventStore:
         if not letters:
             return
         arrived = pa.table(
-            {name: [getattr(letter, name) for letter in letters] for name in DeadLetter.__dataclass_fields__},
-            schema=DEAD_LETTER_SCHEMA,
+            {
+                name: pa.array([getattr(letter, name) for letter in letters], kind)
+                for name, kind in DEAD_LETTER_TYPES.items()
+            }
         )
         self._con.register("arrived", arrived)
         self._con.execute("INSERT INTO store.dead_letters BY NAME FROM arrived")
@@ -552,19 +554,17 @@ class EventStore:
             )
 
 
-DEAD_LETTER_SCHEMA: pa.Schema = pa.schema(  # type: ignore[arg-type]
-    [
-        pa.field("topic", pa.string()),
-        pa.field("partition", pa.int32()),
-        pa.field("offset", pa.int64()),
-        pa.field("key", pa.binary()),
-        pa.field("value", pa.binary()),
-        pa.field("code", pa.string()),
-        pa.field("path", pa.string()),
-        pa.field("message", pa.string()),
-        pa.field("received_at_ms", pa.int64()),
-    ]
-)
+DEAD_LETTER_TYPES: dict[str, pa.DataType] = {
+    "topic": pa.string(),
+    "partition": pa.int32(),
+    "offset": pa.int64(),
+    "key": pa.binary(),
+    "value": pa.binary(),
+    "code": pa.string(),
+    "path": pa.string(),
+    "message": pa.string(),
+    "received_at_ms": pa.int64(),
+}
 
 
 def _fingerprint(definition: StoreDefinition, protocols: Sequence[Protocol]) -> str:
