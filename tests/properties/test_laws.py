@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stores import OUTCOMES, SAFETY, contents, emptied, kafka_records, load, open_store, rows, temporary_path
+from strategies import Case, batches, cases, disorder
 
 from schemas import parse_event
 from services.stream.definition import StoreDefinition
 from services.stream.files import compute_stores
-from stores import OUTCOMES, SAFETY, contents, emptied, kafka_records, load, open_store, rows, temporary_path
-from strategies import Case, batches, cases, disorder
 
 FEW = settings(max_examples=12)
 """A law that is broken shows in few examples; `--hypothesis-profile=explore` leaves more room elsewhere."""

@@ -1,6 +1,7 @@
 """The live path must give, for any events in any order and batching, what the slow plain twin gives."""
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
