@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,10 +33,13 @@ PATIENCE_SECONDS = 600
 @contextmanager
 def scratch_kafka(folder: Path) -> Iterator[Settings]:
     """Apache Kafka with the registry's topics, empty; settings of services on free ports. All gone at the end."""
-    with open_broker("local", folder / "kafka") as broker:
+    with (
+        tempfile.TemporaryDirectory(prefix="run-", dir=folder) as scratch,
+        open_broker("local", Path(scratch) / "kafka") as broker,
+    ):
         settings = load_settings(
             kafka_bootstrap_servers=broker.bootstrap_servers,
-            data_dir=folder / "data",
+            data_dir=Path(scratch) / "data",
             today=TODAY,
             ingest_port=free_port(),
             outcomes_port=free_port(),

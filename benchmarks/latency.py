@@ -18,7 +18,6 @@ a message from a bare producer's acknowledgement to a bare consumer, and /health
 
 import argparse
 import asyncio
-import shutil
 import signal
 import subprocess
 import sys
@@ -35,21 +34,20 @@ from kafka.admin import KafkaAdminClient
 
 from benchmarks.inputs import registry_file, to_records
 from benchmarks.kafka import environment, load_records, scratch_kafka, without_settings
-from benchmarks.observers import MARKED_SITE, Asked, Observer, ask, listen
+from benchmarks.observers import MARKED_SITE, PATIENCE_SECONDS, Asked, Observer, ask, listen
 from benchmarks.report import Figure, command, percentile
 from services.runtime.settings import Settings
 from services.runtime.tokens import TokenStore
 
-BACKGROUND = 200_000
 AE_RATE, EVENT_RATE, READ_RATE, RESPONDER_RATE = 50, 500, 20, 4
 LINES = 10
-SETTLE_SECONDS = 5
+FLOOR_SECONDS = 5
 WEEK12 = (sys.executable, "-c", "from services.cli import main; main()")
 
 
 def measure(options: argparse.Namespace) -> Iterator[Figure]:
     """Percentiles of both delays and of the reader's own answers."""
-    with registry_file(options.folder, BACKGROUND).open("rb") as lines:
+    with registry_file(options.folder, options.stored).open("rb") as lines:
         records = list(to_records(lines))
     with scratch_kafka(options.folder) as settings:
         load_records(settings, records)
@@ -57,26 +55,25 @@ def measure(options: argparse.Namespace) -> Iterator[Figure]:
         secret = TokenStore(settings.tokens_path).add("benchmark", ["submitter", "safety_officer"])
         with services(settings):
             _wait(settings)
-            bare = uvloop.run(_bare_delays(settings))
-            alerts = _alerts(settings, secret, options.seconds)
+            bare = _told("producer to consumer, bare", uvloop.run(_bare_delays(settings)))
+            alerts = _told("adverse event to alert", _alerts(settings, secret, options.seconds))
             _wait(settings)
-            idle, cohort, answers = _cohort(settings, secret, options.seconds)
-    shutil.rmtree(options.folder / "data", ignore_errors=True)
-    shutil.rmtree(options.folder / "kafka", ignore_errors=True)
-    for name, values in {
-        "producer to consumer, bare": bare, "adverse event to alert": alerts, "event to cohort rate": cohort,
-        "cohort answers": answers, "/health/live answers": idle,
-    }.items():  # fmt: skip
-        shares = ", ".join(
-            f"p{share * 100:.0f} {percentile(values, share):.1f}" for share in (0.5, 0.95, 0.99)
-        )
-        print(f"{name}: {len(values)} measured, {shares}, longest {max(values):.1f} ms")
+            idle, delays, answers = _cohort(settings, secret, options.seconds)
+            _told("/health/live answers", idle)
+            cohort = _told("event to cohort rate", delays)
+            _told("/v1/cohort answers", answers)
     floor = f"bare p50 {percentile(bare, 0.5):.1f}, p99 {percentile(bare, 0.99):.1f} ms"
     yield _figure("adverse event accepted to alert, p50", percentile(alerts, 0.5), floor, 100)
     yield _figure("adverse event accepted to alert, p99", percentile(alerts, 0.99), floor, 500)
     yield _figure("event accepted to cohort rate, p95", percentile(cohort, 0.95), floor, 300)
     live = f"/health/live p95 {percentile(idle, 0.95):.1f} ms"
     yield _figure(f"answer of /v1/cohort at {EVENT_RATE} events/s, p95", percentile(answers, 0.95), live, 30)
+
+
+def _told(name: str, values: list[float]) -> list[float]:
+    shares = ", ".join(f"p{share * 100:.0f} {percentile(values, share):.1f}" for share in (0.5, 0.95, 0.99))
+    print(f"{name}: {len(values)} measured, {shares}, longest {max(values):.1f} ms", flush=True)
+    return values
 
 
 def _figure(name: str, value: float, floor: str, target: float) -> Figure:
@@ -90,11 +87,10 @@ def _alerts(settings: Settings, secret: str, seconds: int) -> list[float]:
     """Milliseconds from 202 to the row, for every adverse event."""
     with Observer(listen, f"http://127.0.0.1:{settings.safety_port}", secret) as listener:
         accepted = uvloop.run(_send(settings, secret, seconds, AE_RATE, _adverse_event))
-        time.sleep(SETTLE_SECONDS)
-        seen: dict[str, float] = listener.finish()
+        seen: dict[str, float] = listener.finish(len(accepted))
     if missing := accepted.keys() - seen.keys():
         sys.exit(
-            f"{len(missing)} of {len(accepted)} adverse events raised no alert within {SETTLE_SECONDS} s"
+            f"{len(missing)} of {len(accepted)} adverse events raised no alert within {PATIENCE_SECONDS} s"
         )
     return [max(0.0, seen[patient] - at) * 1000 for patient, at in accepted.items()]
 
@@ -116,12 +112,11 @@ def _cohort(settings: Settings, secret: str, seconds: int) -> tuple[list[float],
     """Milliseconds of /health/live, from 202 to the rate, and of /v1/cohort."""
     url = f"http://127.0.0.1:{settings.outcomes_port}"
     with Observer(ask, url, secret, "/health/live", READ_RATE) as reader:
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(FLOOR_SECONDS)
         idle: list[Asked] = reader.finish()
     with Observer(ask, url, secret, "/v1/cohort", READ_RATE) as reader:
         accepted = uvloop.run(_send_both(settings, secret, seconds))
-        time.sleep(SETTLE_SECONDS)
-        asked: list[Asked] = reader.finish()
+        asked: list[Asked] = reader.finish(len(accepted))
     # The nth responder is seen once n are counted: they are sent one after the other, 250 ms apart.
     order = sorted(accepted.values())
     delays = []
@@ -129,7 +124,7 @@ def _cohort(settings: Settings, secret: str, seconds: int) -> tuple[list[float],
         moment = next((a.answered for a in asked if a.responders >= number), None)
         if moment is None:
             sys.exit(
-                f"{len(order) - number + 1} of {len(order)} responders are in no rate after {SETTLE_SECONDS} s"
+                f"{len(order) - number + 1} of {len(order)} responders are in no rate after {PATIENCE_SECONDS} s"
             )
         delays.append(max(0.0, moment - at) * 1000)
     answers = [a.seconds * 1000 for a in asked if order[0] <= a.answered <= order[-1]]
@@ -221,7 +216,7 @@ async def _bare_delays(settings: Settings) -> list[float]:
     await producer.start()
     acknowledged: dict[int, float] = {}
     seen: dict[int, float] = {}
-    total = SETTLE_SECONDS * AE_RATE
+    total = FLOOR_SECONDS * AE_RATE
 
     async def produce(number: int) -> None:
         sent = await producer.send_and_wait(topic, b"%d" % number + b"." * 300)
@@ -248,10 +243,10 @@ async def _bare_delays(settings: Settings) -> list[float]:
 @contextmanager
 def services(settings: Settings) -> Iterator[None]:
     """Ingest, outcomes and safety as processes, ready; stopped at the end."""
-    variables = {**without_settings(), **environment(settings)}
+    variables, quiet = {**without_settings(), **environment(settings)}, subprocess.DEVNULL
     with ExitStack() as stack:
         for name in ("ingest", "outcomes", "safety"):
-            process = subprocess.Popen([*WEEK12, name], env=variables, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen([*WEEK12, name], env=variables, stdout=quiet, stderr=quiet)
             stack.callback(_stop, process)
         for port in (settings.ingest_port, settings.outcomes_port, settings.safety_port):
             _wait_until_ready(port)
@@ -291,6 +286,9 @@ def _wait(settings: Settings) -> None:
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--stored", type=int, default=200_000, help="events read before anything is timed (default 200000)"
+    )
     parser.add_argument(
         "--seconds", type=int, default=60, help="how long each of the two parts sends (default 60)"
     )

@@ -56,8 +56,6 @@ def measure(options: argparse.Namespace) -> Iterator[Figure]:
     print(
         f"{arriving:,} events read in {reached.seconds:.1f} s: {read:.0f} MiB; all published: {peak:.0f} MiB"
     )
-    shutil.rmtree(options.folder / "data", ignore_errors=True)
-    shutil.rmtree(options.folder / "kafka", ignore_errors=True)
     yield Figure(
         f"memory of outcomes at {options.events:,} events",
         peak,

@@ -14,6 +14,8 @@ import orjson
 MARKED_SITE = "B01"
 """The centre of the patients who are looked for in the answers; the registry's are S01 to S20."""
 READY_SECONDS = 30
+PATIENCE_SECONDS = 60
+"""How long what was accepted last may take to be seen."""
 
 
 class Asked(NamedTuple):
@@ -39,10 +41,10 @@ class Observer:
         self._pipe.recv()
         return self
 
-    def finish(self) -> Any:
-        """Tell it to stop; what it saw."""
-        self._pipe.send("stop")
-        if not self._pipe.poll(READY_SECONDS):
+    def finish(self, expected: int = 0) -> Any:
+        """Let it watch until it has seen so many, for a minute at most; what it saw."""
+        self._pipe.send(expected)
+        if not self._pipe.poll(PATIENCE_SECONDS + READY_SECONDS):
             raise SystemExit("an observer did not answer")
         return self._pipe.recv()
 
@@ -64,24 +66,30 @@ def listen(pipe: Connection, url: str, secret: str) -> None:
             response.raise_for_status()
             async for line in response.aiter_lines():
                 at = time.monotonic()
-                if line.startswith("event: counts") and not pipe_ready.is_set():
-                    pipe_ready.set()  # what was there before has been told; from here on it is news
+                if line.startswith("event: counts") and not told.is_set():
+                    told.set()  # what was there before has been told; from here on it is news
                 if line.startswith("data: ") and MARKED_SITE in line:
                     alert = orjson.loads(line[6:])
                     if alert.get("site_id") == MARKED_SITE:
                         seen.setdefault(alert["patient_id"], at)
+                        news.set()
 
     async def run() -> None:
         following = asyncio.create_task(follow())
-        await pipe_ready.wait()
+        await told.wait()
         pipe.send("ready")
-        await asyncio.to_thread(pipe.recv)
+        expected = await asyncio.to_thread(pipe.recv)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while len(seen) < expected:
+                    news.clear()
+                    await news.wait()
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
         pipe.send(seen)
 
-    pipe_ready = asyncio.Event()
+    told, news = asyncio.Event(), asyncio.Event()
     asyncio.run(run())
 
 
@@ -92,14 +100,18 @@ def ask(pipe: Connection, url: str, secret: str, path: str, rate: float) -> None
     with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
         client.get(path).raise_for_status()
         pipe.send("ready")
-        begun = time.monotonic()
-        while not pipe.poll(max(0.0, begun + len(asked) / rate - time.monotonic())):
+        expected, begun, deadline = -1, time.monotonic(), float("inf")
+        while expected < 0 or (asked[-1].responders < expected and time.monotonic() < deadline):
+            pause = max(0.0, begun + len(asked) / rate - time.monotonic())
+            if expected >= 0:
+                time.sleep(pause)
+            elif pipe.poll(pause):
+                expected, deadline = pipe.recv(), time.monotonic() + PATIENCE_SECONDS
             started = time.monotonic()
             response = client.get(path)
             answered = time.monotonic()
             response.raise_for_status()
             asked.append(Asked(answered, answered - started, _responders(response.content)))
-    pipe.recv()
     pipe.send(asked)
 
 

@@ -50,8 +50,6 @@ def measure(options: argparse.Namespace) -> Iterator[Figure]:
                 f"{reached.cpu_seconds:.1f} s of processor), floor {floors[-1]:,.0f}/s",
                 flush=True,
             )
-    shutil.rmtree(options.folder / "data", ignore_errors=True)
-    shutil.rmtree(options.folder / "kafka", ignore_errors=True)
     yield Figure(
         f"{events:,} events from Kafka into outcomes, one worker (aim {AIM:,})", median(rates), "events/s",
         f"reading them {median(floors):,.0f}/s; {median(cpu):,.0f} a second of processor time", TARGET,
