@@ -156,6 +156,7 @@ OUTCOMES = StoreDefinition(
     ],
     dated=("patient_outcomes", "cohort_rates"),
     tables=TABLES,
+    keeps_dead_letters=True,
     on_refresh=OUTBOX,
     on_calendar=WINDOW_CROSSED,
     compared={

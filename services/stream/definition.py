@@ -64,6 +64,7 @@ class StoreDefinition:
     tables: Sequence[str] = ()  # CREATE statements of what is not derived
     on_refresh: Sequence[str] = ()  # run when new rows stand in temp, before they replace the old: $batch
     on_calendar: Sequence[str] = ()  # run when today moves: $before, $today, $batch
+    keeps_dead_letters: bool = False  # until published; one service tells of them for all
     compared: Mapping[str, str] = field(
         default_factory=dict
     )  # what `verify` compares: name -> columns left out

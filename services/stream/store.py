@@ -240,7 +240,8 @@ class EventStore:
             fresh = self._take_in(batch, number)
             patients = self._refresh(number) if fresh else 0
             self._note_offsets(batch, topic_ids or {})
-            self._note_dead_letters(batch.dead_letters)
+            if self.definition.keeps_dead_letters:
+                self._note_dead_letters(batch.dead_letters)
             started = time.perf_counter()
             con.execute("COMMIT")
         except BaseException:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
-from comparison import assert_topics_show_the_tables, computed
+from comparison import STORES, assert_topics_show_the_tables, computed, rows_of
 from kafka import KafkaProducer
 from plugins.services import RunningServices
 
@@ -97,6 +97,8 @@ def test_bad_records_become_dead_letters_and_stop_nothing(
     outcomes, alerts = services.newest(OUTCOMES), services.newest(ALERTS)
     assert len(services.records(DEAD_LETTERS)) == len(BAD)
     services.stop()
+    for name in STORES:  # what is told need not be kept
+        assert rows_of(services.store_path(name), "FROM dead_letters") == []
     left = [orjson.dumps(event) for event in events if event not in taken_back]
     for name, tables in computed(tmp_path / "computed", left, UNTIL).items():
         assert services.contents(name) == tables, name
