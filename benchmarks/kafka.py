@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings, load_settings
 from services.stream.processor import FETCH_BYTES
 
-PATIENCE_SECONDS = 600
+PATIENCE_SECONDS = 300
 
 
 @contextmanager
@@ -134,10 +135,13 @@ class Worker:
     def reached(self) -> Reached:
         """Wait until it has committed the last of the records."""
         assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            sys.exit("the outcomes process ended before it had read everything")
-        return Reached(**json.loads(line))
+        while select.select([self._process.stdout], [], [], PATIENCE_SECONDS)[0]:
+            line = self._process.stdout.readline()
+            if line.startswith(b'{"seconds"'):
+                return Reached(**json.loads(line))
+            if not line:
+                sys.exit("the outcomes process ended before it had read everything")
+        sys.exit(f"the outcomes process had not read everything after {PATIENCE_SECONDS} s")
 
     def __enter__(self) -> "Worker":
         return self

@@ -1,4 +1,4 @@
-"""The outcomes service as it is, with a clock on its processor; a child of `pipeline` and `memory`.
+"""The outcomes service as it is, with a clock on what it reads and commits; a child of `pipeline` and `memory`.
 
     python -m benchmarks.worker RECORDS
 
@@ -11,6 +11,7 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import uvloop
@@ -20,14 +21,13 @@ from benchmarks.kafka import Reached
 from services.outcomes.service import DESIGN
 from services.runtime.collector import relax_collector
 from services.runtime.logs import configure_logs
-from services.runtime.settings import load_settings
-from services.stream import service
-from services.stream.processor import Polled, Processor
-from services.stream.store import Applied, Batch
+from services.runtime.settings import Settings, load_settings
+from services.stream import processor, service
+from services.stream.store import Applied, Batch, EventStore
 
 
-class Clocked(Processor):
-    """Notes when it asked for the first records, and when the last were committed."""
+class Clock:
+    """From asking for the first records to the commit of the last."""
 
     total = 0
     seen = 0
@@ -35,24 +35,32 @@ class Clocked(Processor):
     started = 0.0
     spent = 0.0
 
-    async def _poll(self, consumer: AIOKafkaConsumer) -> Polled:
+
+class ClockedConsumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """Notes when the first records were asked for."""
+
+    async def getmany(self, *partitions: Any, **options: Any) -> Any:
         asked, spent = time.perf_counter(), time.process_time()
-        polled = await super()._poll(consumer)
-        if polled and not self.started:
-            self.started, self.spent = asked, spent
+        polled = await super().getmany(*partitions, **options)
+        if polled and not Clock.started:
+            Clock.started, Clock.spent = asked, spent
         return polled
 
-    def _measure(self, polled: Polled, batch: Batch, applied: Applied, seconds: float) -> None:
-        """Called after every commit."""
-        super()._measure(polled, batch, applied, seconds)
-        self.batches += 1
-        before, self.seen = self.seen, self.seen + batch.records
-        if before < self.total <= self.seen:
-            took = time.perf_counter() - self.started
-            print(json.dumps(vars(Reached(took, self.batches, time.process_time() - self.spent))), flush=True)
+
+class ClockedStore(EventStore):
+    """Says so when the last record is committed."""
+
+    def apply(self, batch: Batch, topic_ids: Mapping[str, str] | None = None) -> Applied:
+        applied = super().apply(batch, topic_ids)
+        before, Clock.seen = Clock.seen, Clock.seen + batch.records
+        Clock.batches += 1
+        if before < Clock.total <= Clock.seen:
+            took, spent = time.perf_counter() - Clock.started, time.process_time() - Clock.spent
+            print(json.dumps(vars(Reached(took, Clock.batches, spent))), flush=True)
+        return applied
 
 
-async def _run(settings: Any) -> None:
+async def _run(settings: Settings) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def watch() -> None:
@@ -66,8 +74,9 @@ async def _run(settings: Any) -> None:
 
 def main() -> None:
     """Run until the input closes."""
-    Clocked.total = int(sys.argv[1])
-    vars(service)["Processor"] = Clocked
+    Clock.total = int(sys.argv[1])
+    vars(processor)["AIOKafkaConsumer"] = ClockedConsumer
+    vars(service)["EventStore"] = ClockedStore
     settings = load_settings()
     configure_logs("outcomes", settings.log_level)
     uvloop.run(_run(settings))
