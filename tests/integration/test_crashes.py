@@ -48,6 +48,8 @@ def test_what_was_acknowledged_survives_ten_kills(
             kill_in_the_middle(services, stream, victim)
     services.wait_until_ready()
     services.wait_until_settled()
+    verified = services.week12("verify", "--published")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
     outcomes, alerts = services.newest(OUTCOMES), services.newest(ALERTS)
     values = [record.value for record in services.records(*EVENT_TOPICS.values())]

@@ -61,6 +61,13 @@ class RunningServices:
         process.kill()
         process.wait()
 
+    def week12(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command as somebody who may operate the services."""
+        environment = self._environment | {"WEEK12_TOKEN": self._lead}
+        return subprocess.run(
+            [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=120
+        )
+
     def stop(self) -> None:
         """SIGINT to all, as Ctrl-C does; fails where one does not end cleanly within seconds."""
         running, self._running = self._running, {}
@@ -109,7 +116,8 @@ class RunningServices:
     def client(self, service: str, secret: str | None = None) -> httpx.Client:
         """An HTTP client of a service."""
         headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-        return httpx.Client(base_url=f"http://127.0.0.1:{self._ports[service]}", headers=headers, timeout=30)
+        url = f"http://127.0.0.1:{self._ports[service]}"
+        return httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False)
 
     def reader(self, service: str) -> httpx.Client:
         """The client of somebody who may read everything; kept, since making one is slow."""
