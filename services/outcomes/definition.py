@@ -118,13 +118,15 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[
         con.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
 
 
-OUTBOX = (
-    "CREATE OR REPLACE TEMP TABLE waiting AS "
-    "SELECT dirty.patient_key, dirty.patient_id, coalesce(since, $batch) AS since "
+WAITING = Relation(
+    "waiting",
+    "SELECT dirty.patient_key, dirty.patient_id, since "
     "FROM dirty SEMI JOIN (FROM changed_selected UNION FROM changed_treated UNION FROM changed_patients) "
     "USING (patient_key) LEFT JOIN store.outbox USING (patient_key)",
+)
+OUTBOX = (
     "DELETE FROM store.outbox WHERE patient_key IN (SELECT patient_key FROM waiting)",
-    "INSERT INTO store.outbox SELECT patient_key, patient_id, since, $batch FROM waiting",
+    "INSERT INTO store.outbox SELECT patient_key, patient_id, coalesce(since, $batch), $batch FROM waiting",
 )
 """Patients touched wait for publication; `since` is the first batch not yet published."""
 
@@ -157,6 +159,7 @@ OUTCOMES = StoreDefinition(
     dated=("patient_outcomes", "cohort_rates"),
     tables=TABLES,
     keeps_dead_letters=True,
+    on_change=(WAITING,),
     on_refresh=OUTBOX,
     on_calendar=WINDOW_CROSSED,
     compared={

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from schemas.protocol import Protocol
 from services.safety.ctcae import TERMS
@@ -37,8 +37,9 @@ def fill_parameter_tables(con: duckdb.DuckDBPyConnection, protocols: Sequence[Pr
 def _poisson_limits() -> "dict[str, pa.Array[Any]]":
     """Garwood's 95 % limits of a Poisson count (R6.7)."""
     counts = np.arange(TABULATED_EVENTS + 1)
-    low = np.append(0.0, np.asarray(chi2.ppf(0.025, 2 * counts[1:])) / 2)
-    high = np.asarray(chi2.ppf(0.975, 2 * counts + 2)) / 2
+    # The chi-squared quantiles of 2k and 2k + 2 degrees of freedom, halved.
+    low = np.append(0.0, gammaincinv(counts[1:], 0.025))
+    high = gammaincinv(counts + 1, 0.975)
     return {"events": pa.array(counts, pa.int64()), "low": pa.array(low), "high": pa.array(high)}
 
 
@@ -54,14 +55,19 @@ TABLES = (
     "CREATE TABLE alert_changes (seq BIGINT, alert_id VARCHAR, published BOOLEAN)",
 )
 
-CHANGED_ALERTS = (
-    "CREATE OR REPLACE TEMP TABLE changed_alerts AS SELECT coalesce(n.alert_id, o.alert_id) AS alert_id, "
-    "n.event_recorded_at FROM temp.alerts_raised AS n "
+CHANGED_ALERTS = Relation(
+    "changed_alerts",
+    "SELECT coalesce(n.alert_id, o.alert_id) AS alert_id, n.event_recorded_at FROM temp.alerts_raised AS n "
     "FULL JOIN (SELECT * FROM store.alerts_raised SEMI JOIN dirty USING (patient_key)) AS o USING (alert_id) "
     "WHERE row(n.severity, n.title, n.evidence, n.drug, n.withdrawn, n.event_recorded_at) "
     "IS DISTINCT FROM row(o.severity, o.title, o.evidence, o.drug, o.withdrawn, o.event_recorded_at)",
-    "CREATE OR REPLACE TEMP TABLE numbered_alerts AS SELECT (SELECT coalesce(max(seq), 0) FROM store.alert_changes) "
+)
+NUMBERED_ALERTS = Relation(
+    "numbered_alerts",
+    "SELECT (SELECT coalesce(max(seq), 0) FROM store.alert_changes) "
     "+ row_number() OVER (ORDER BY event_recorded_at, alert_id) AS seq, alert_id FROM changed_alerts",
+)
+NOTED_ALERTS = (
     "DELETE FROM store.alert_changes WHERE alert_id IN (SELECT alert_id FROM numbered_alerts)",
     "INSERT INTO store.alert_changes SELECT seq, alert_id, false FROM numbered_alerts",
 )
@@ -84,7 +90,8 @@ SAFETY = StoreDefinition(
     ],
     views=[Relation.load(SQL, name) for name in ("alerts", "incidence", "timeline")],
     dated=("incidence",),
-    on_refresh=CHANGED_ALERTS,
+    on_change=(CHANGED_ALERTS, NUMBERED_ALERTS),
+    on_refresh=NOTED_ALERTS,
     compared={
         "adverse_events": "patient_key", "lab_toxicities": "patient_key",
         "alerts": "raised_at, acknowledged_by, acknowledged_at, note", "incidence": "",

@@ -13,7 +13,7 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -56,12 +56,22 @@ REBUILD_EVENTS = 400_000
 """Events derived at a time in a rebuild; bounds its memory."""
 
 SESSION = "USE store; SET enable_progress_bar = false"  # the bar would go to standard output
-EMPTY_STAGED = "CREATE OR REPLACE TEMP TABLE staged AS SELECT * FROM store.events LIMIT 0;"
-DIRTY = "CREATE OR REPLACE TEMP TABLE dirty AS SELECT DISTINCT patient_key, patient_id FROM {source}"
-"""Temporary tables are made anew for each batch: rows deleted from one would stay in memory for good."""
+SMALL_BATCH = 500
+"""Up to this many events, planning costs more than doing: plans are prepared once and temporary tables stay."""
+DATA_DEPENDENT = "statistics_propagation,compressed_materialization"
+"""Optimisers that read the tables' contents: DuckDB does not notice when those change under a prepared plan."""
+LEFT_OVER_EVENTS = 20_000
+"""Rows deleted from a temporary table stay in memory, so that after so many events all are made anew."""
+
+NO_EVENTS = "SELECT * FROM store.events LIMIT 0"
+DIRTY = (
+    "SELECT DISTINCT patient_key, patient_id FROM staged UNION SELECT patient_key, patient_id FROM forgotten"
+)
+FORGOTTEN = "SELECT patient_key, patient_id, record_key, version, content FROM store.events LIMIT 0"
+EARLIER = "SELECT * FROM store.events SEMI JOIN dirty USING (patient_key)"
+SCOPE = "CREATE OR REPLACE TEMP VIEW scope AS FROM earlier UNION ALL FROM staged"
 
 CHANGED = """
-CREATE OR REPLACE TEMP TABLE changed_{step} AS
 SELECT patient_key FROM (
     SELECT patient_key, bit_xor(hash(rows)) AS digest, count(*) AS n FROM temp.{step} AS rows GROUP BY patient_key
 ) AS fresh
@@ -73,11 +83,8 @@ WHERE row(fresh.digest, fresh.n) IS DISTINCT FROM row(stored.digest, stored.n)
 """
 """Patients of whom a stored relation's rows are to change: most batches change few of many."""
 
-REPLACE = """
-DELETE FROM store.{step} WHERE patient_key IN (SELECT patient_key FROM changed_{step});
-INSERT INTO store.{step} BY NAME FROM temp.{step} SEMI JOIN changed_{step} USING (patient_key)
-"""
-
+OUTDATED = "DELETE FROM store.{step} WHERE patient_key IN (SELECT patient_key FROM changed_{step})"
+RENEWED = "INSERT INTO store.{step} BY NAME FROM temp.{step} SEMI JOIN changed_{step} USING (patient_key)"
 
 DROP_COPIES = """
 DELETE FROM staged WHERE rowid IN (
@@ -191,7 +198,10 @@ class EventStore:
         if created:
             self._create(protocols, today)
         self._check_layout()
-        self._con.execute(EMPTY_STAGED + DIRTY.format(source="staged"))
+        self._plans: set[str] = set()
+        self._left_over = 0
+        self._small = False
+        self._lay_out()
         if not created and self.info("fingerprint") != self._fingerprint:
             log.info("definition changed: rebuilding", extra={"store": definition.name})
             self._define(protocols)
@@ -234,6 +244,7 @@ class EventStore:
     def apply(self, batch: Batch, topic_ids: Mapping[str, str] | None = None) -> Applied:
         """Commit a batch: events, the patients they touch, offsets, dead letters. All or nothing."""
         con = self._con
+        self._choose_way(batch.records)
         con.execute("BEGIN")
         try:
             number = self._next_batch()
@@ -255,6 +266,7 @@ class EventStore:
         Call `drop_copies` and `rebuild` after the last.
         """
         con = self._con
+        self._go(small=False)
         con.execute("BEGIN")
         try:
             fresh = self._take_in(batch, self._next_batch(), compare=False)
@@ -269,14 +281,12 @@ class EventStore:
         if not hashes:
             return
         numbers, contents = zip(*hashes, strict=True)
-        arrived = pa.table(
+        arrived = pa.table(  # noqa: F841  (DuckDB finds it by its name in this frame)
             {"batch": pa.array(numbers, pa.int64()), "content": pa.array(contents, pa.uint32())}
         )
-        self._con.register("arrived", arrived)
         self._con.execute(
             "UPDATE store.events SET content = a.content FROM arrived AS a WHERE events.batch = a.batch"
         )
-        self._con.unregister("arrived")
 
     def drop_copies(self) -> None:
         """Remove exact copies of versions that `append` let in; of each the first appended stays."""
@@ -298,16 +308,19 @@ class EventStore:
         before = self.today
         if before == today:
             return Applied(0)
+        self._go(small=False)
         con.execute("BEGIN")
         try:
             number = self._next_batch()
             con.execute("UPDATE store.clock SET today = ?", [today])
-            con.execute(EMPTY_STAGED)
-            con.execute(
-                DIRTY.format(source="store.events")
-                + f" WHERE on_date > DATE '{min(before, today)}' AND on_date <= DATE '{max(before, today)}'"
+            self._make("staged", NO_EVENTS)
+            self._make(
+                "dirty",
+                "SELECT DISTINCT patient_key, patient_id FROM store.events "
+                f"WHERE on_date > DATE '{min(before, today)}' AND on_date <= DATE '{max(before, today)}'",
             )
-            self._scope_of_dirty()
+            self._make("earlier", EARLIER)
+            con.execute(SCOPE)
             patients = self._refresh(number)
             for statement in self.definition.on_calendar:
                 con.execute(
@@ -326,15 +339,14 @@ class EventStore:
         con = self._con
         events: int = con.execute("SELECT count(*) FROM store.events").fetchall()[0][0]
         parts = max(1, -(-events // REBUILD_EVENTS))
+        self._go(small=False)
         con.execute("BEGIN")
         try:
             number = self._next_batch()
             for part in range(parts):
-                con.execute(DIRTY.format(source="store.events") + f" WHERE patient_key % {parts} = {part}")
-                con.execute(
-                    "CREATE OR REPLACE TEMP VIEW scope AS SELECT * FROM store.events "
-                    f"WHERE patient_key % {parts} = {part}"
-                )
+                bucket = f"FROM store.events WHERE patient_key % {parts} = {part}"
+                self._make("dirty", f"SELECT DISTINCT patient_key, patient_id {bucket}")
+                con.execute(f"CREATE OR REPLACE TEMP VIEW scope AS SELECT * {bucket}")
                 self._refresh(number)
             con.execute("COMMIT")
         except BaseException:
@@ -386,73 +398,113 @@ class EventStore:
         number: int = rows[0][0]
         return number
 
+    def _lay_out(self) -> None:
+        """Make every temporary table, empty; what prepared plans refer to must be there."""
+        self._make("staged", NO_EVENTS)
+        self._make("forgotten", FORGOTTEN)
+        self._make("dirty", DIRTY)
+        self._make("earlier", EARLIER)
+        self._con.execute(SCOPE)
+        self._derive()
+
+    def _choose_way(self, records: int) -> None:
+        """Small batches run on prepared plans; all others, and one now and then, make everything anew."""
+        small = records <= SMALL_BATCH and self._left_over < LEFT_OVER_EVENTS
+        self._left_over = self._left_over + records if small else 0
+        self._go(small=small)
+
+    def _go(self, *, small: bool) -> None:
+        """Change the way of working; plans do not outlive the tables they were made for.
+
+        A plan must hold for whatever the tables come to contain: so it may not be made from what they contain.
+        """
+        if small == self._small:
+            return
+        self._small = small
+        for name in self._plans:
+            self._con.execute(f"DEALLOCATE {name}")
+        self._plans.clear()
+        self._con.execute(f"SET disabled_optimizers = '{DATA_DEPENDENT if small else ''}'")
+
+    def _run(self, name: str, sql: str) -> None:
+        """Run a statement, in a small batch from a plan of that name."""
+        if not self._small:
+            self._con.execute(sql)
+            return
+        if name not in self._plans:
+            self._con.execute(f"PREPARE {name} AS {sql}")
+            self._plans.add(name)
+        self._con.execute(f"EXECUTE {name}")
+
+    def _make(self, name: str, sql: str) -> None:
+        """Fill a temporary table with a query; in a small batch without making it anew."""
+        if self._small:
+            self._run(f"clear_{name}", f"DELETE FROM temp.{name}")
+            self._run(f"fill_{name}", f"INSERT INTO temp.{name} {sql}")
+        else:
+            self._con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+
     def _take_in(self, batch: Batch, number: int, *, compare: bool = True) -> int:
         """Put new versions into `events`, and all of their patients' versions into `scope`."""
         con = self._con
-        con.execute(EMPTY_STAGED)
-        for event_type, table in batch.events.items():
-            con.register("arrived", table)
-            numbered = "" if "batch" in table.column_names else f", {number}::BIGINT AS batch"
+        self._make("staged", NO_EVENTS)
+        for event_type, arrived in batch.events.items():  # DuckDB finds `arrived` by its name in this frame
+            numbered = "" if "batch" in arrived.column_names else f", {number}::BIGINT AS batch"
             con.execute(
                 "INSERT INTO staged BY NAME SELECT *, md5_number_lower(patient_id) AS patient_key, "
                 f"{RECORD_KEY} AS record_key{numbered} FROM (SELECT *, '{event_type}' AS event_type FROM arrived)"
             )
-            con.unregister("arrived")
-        forgotten = self._forget(batch.tombstones)
+        self._make("forgotten", FORGOTTEN)
+        if batch.tombstones:
+            self._forget(batch.tombstones)
         if not compare:
             con.execute("INSERT INTO store.events FROM staged")
             return sum(table.num_rows for table in batch.events.values())
-        con.execute(
-            DIRTY.format(source="staged")
-            + (" UNION SELECT patient_key, patient_id FROM forgotten" if forgotten else "")
-        )
-        self._scope_of_dirty()
-        con.execute(DROP_COPIES)
-        con.execute("INSERT INTO store.events FROM staged")
+        self._make("dirty", DIRTY)
+        self._make("earlier", EARLIER)
+        if not self._small:
+            con.execute(SCOPE)
+        self._run("drop_copies", DROP_COPIES)
+        self._run("keep_events", "INSERT INTO store.events FROM staged")
         fresh: int = con.execute("SELECT count(*) FROM staged").fetchall()[0][0]
-        return fresh + forgotten
+        return fresh + len(batch.tombstones)
 
-    def _scope_of_dirty(self) -> None:
-        """All versions of the dirty patients: those stored before, and those that have just arrived."""
-        self._con.execute(
-            "CREATE OR REPLACE TEMP TABLE earlier AS SELECT * FROM store.events SEMI JOIN dirty USING (patient_key); "
-            "CREATE OR REPLACE TEMP VIEW scope AS FROM earlier UNION ALL FROM staged"
-        )
-
-    def _forget(self, tombstones: Iterable[Tombstone]) -> int:
+    def _forget(self, tombstones: Sequence[Tombstone]) -> None:
         rows = [
             (t.patient_id, str(t.event_type), t.site_id, t.event_id, t.version, t.content) for t in tombstones
         ]
-        if not rows:
-            return 0
         columns = ["patient_id", "event_type", "site_id", "event_id", "version", "content"]
-        arrived = pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)))
-        con = self._con
-        con.register("arrived", arrived)
-        con.execute(
-            "CREATE OR REPLACE TEMP TABLE forgotten AS "
-            "SELECT md5_number_lower(patient_id) AS patient_key, patient_id, "
+        arrived = pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)))  # noqa: F841
+        self._con.execute(
+            "INSERT INTO forgotten SELECT md5_number_lower(patient_id) AS patient_key, patient_id, "
             f"{RECORD_KEY} AS record_key, version, content FROM arrived"
         )
-        con.unregister("arrived")
-        con.execute(
+        self._con.execute(
             "DELETE FROM store.events USING forgotten AS f WHERE events.record_key = f.record_key "
             "AND events.version = f.version AND events.content = f.content"
         )
-        return len(rows)
+
+    def _derive(self) -> None:
+        """Derive the dirty patients' relations from `scope`, and see whose stored rows are to change."""
+        for step in self.definition.steps:
+            if not step.lazy:
+                self._make(step.name, step.sql)
+            elif not self._small:
+                self._con.execute(step.creation)
+        for step in self.definition.stored:
+            self._make(f"changed_{step.name}", CHANGED.format(step=step.name))
+        for relation in self.definition.on_change:
+            self._make(relation.name, relation.sql)
 
     def _refresh(self, number: int) -> int:
-        """Derive the dirty patients' relations from `scope` and replace their rows."""
-        con = self._con
-        for step in self.definition.steps:
-            con.execute(step.creation)
-        for step in self.definition.stored:
-            con.execute(CHANGED.format(step=step.name))
+        """Replace the rows of patients whose derived relations changed."""
+        self._derive()
         for statement in self.definition.on_refresh:
-            con.execute(statement.replace("$batch", str(number)))
+            self._con.execute(statement.replace("$batch", str(number)))
         for step in self.definition.stored:
-            con.execute(REPLACE.format(step=step.name))
-        patients: int = con.execute("SELECT count(*) FROM dirty").fetchall()[0][0]
+            self._run(f"outdated_{step.name}", OUTDATED.format(step=step.name))
+            self._run(f"renewed_{step.name}", RENEWED.format(step=step.name))
+        patients: int = self._con.execute("SELECT count(*) FROM dirty").fetchall()[0][0]
         return patients
 
     def _note_offsets(self, batch: Batch, topic_ids: Mapping[str, str]) -> None:
@@ -460,25 +512,21 @@ class EventStore:
             return
         rows = [(t, p, topic_ids.get(t, ""), offset) for (t, p), offset in batch.offsets.items()]
         columns = ["topic", "partition", "topic_id", "next_offset"]
-        arrived = pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)))
-        self._con.register("arrived", arrived)
+        arrived = pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)))  # noqa: F841
         self._con.execute(
             "INSERT OR REPLACE INTO store.offsets SELECT topic, partition, topic_id, next_offset FROM arrived"
         )
-        self._con.unregister("arrived")
 
     def _note_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         if not letters:
             return
-        arrived = pa.table(
+        arrived = pa.table(  # noqa: F841
             {
                 name: pa.array([getattr(letter, name) for letter in letters], kind)
                 for name, kind in DEAD_LETTER_TYPES.items()
             }
         )
-        self._con.register("arrived", arrived)
         self._con.execute("INSERT INTO store.dead_letters BY NAME FROM arrived")
-        self._con.unregister("arrived")
 
     # -- creating ------------------------------------------------------------------------------------------
 

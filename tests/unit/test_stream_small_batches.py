@@ -1,0 +1,49 @@
+"""Small batches run on prepared plans: what a plan was made from must not show in what it gives."""
+
+from datetime import date
+from typing import Any
+
+from services.stream import store as module
+from stores import OUTCOMES, contents, load, open_store
+
+TODAY = date(2025, 1, 1)
+COMMON = {"site_id": "S01", "recorded_at": "2024-12-01T12:00:00Z"}
+
+
+def patient(number: int) -> list[dict[str, Any]]:
+    common = {**COMMON, "patient_id": f"W12-{number:04}"}
+    visit = {"event_type": "visit", **common}
+    return [
+        {**visit, "event_id": f"{number}-12", "visited_on": "2024-03-25", "cdai": 120},
+        {"event_type": "lab", **common, "event_id": f"{number}-crp", "collected_on": "2024-01-01", "analyte": "crp",
+         "value": 12, "unit": "mg/L"},
+        {**visit, "event_id": f"{number}-0", "visited_on": "2023-12-30", "cdai": 300},
+        {"event_type": "treatment", **common, "event_id": f"{number}-start", "drug": "upadacitinib",
+         "action": "start", "effective_on": "2024-01-01"},
+    ]  # fmt: skip
+
+
+def test_event_types_that_come_later_than_the_plans_are_seen() -> None:
+    """Plans made while the store held visits only must find the treatments that follow."""
+    one_by_one = load(open_store(OUTCOMES, TODAY), [[event] for event in patient(1)])
+    at_once = load(open_store(OUTCOMES, TODAY), [patient(1)])
+    assert contents(one_by_one) == contents(at_once)
+    assert one_by_one.execute("SELECT n FROM cohort_rates WHERE endpoint = 'clinical_remission' AND n = 1")
+    one_by_one.close()
+    at_once.close()
+
+
+def test_small_and_large_batches_may_alternate() -> None:
+    mixed = open_store(OUTCOMES, TODAY)
+    large = [event for number in range(2, 150) for event in patient(number)]
+    assert len(large) > module.SMALL_BATCH
+    load(mixed, [[event] for event in patient(1)])
+    load(mixed, [large])
+    load(mixed, [[event] for event in patient(200)])
+    mixed.set_today(date(2024, 3, 1))
+    load(mixed, [[event] for event in patient(201)])
+    mixed.set_today(TODAY)
+    expected = load(open_store(OUTCOMES, TODAY), [[*large, *patient(1), *patient(200), *patient(201)]])
+    assert contents(mixed) == contents(expected)
+    mixed.close()
+    expected.close()
