@@ -73,15 +73,19 @@ SCOPE = "CREATE OR REPLACE TEMP VIEW scope AS FROM earlier UNION ALL FROM staged
 
 CHANGED = """
 SELECT patient_key FROM (
-    SELECT patient_key, bit_xor(hash(rows)) AS digest, count(*) AS n FROM temp.{step} AS rows GROUP BY patient_key
+    SELECT patient_key, sum(hash(hash(rows))) AS digest, count(*) AS n FROM temp.{step} AS rows GROUP BY patient_key
 ) AS fresh
 FULL JOIN (
-    SELECT patient_key, bit_xor(hash(rows)) AS digest, count(*) AS n
+    SELECT patient_key, sum(hash(hash(rows))) AS digest, count(*) AS n
     FROM (SELECT * FROM store.{step} SEMI JOIN dirty USING (patient_key)) AS rows GROUP BY patient_key
 ) AS stored USING (patient_key)
 WHERE row(fresh.digest, fresh.n) IS DISTINCT FROM row(stored.digest, stored.n)
 """
-"""Patients of whom a stored relation's rows are to change: most batches change few of many."""
+"""Patients of whom a stored relation's rows are to change: most batches change few of many.
+
+Hashed twice and summed: one hash of a row is linear in its last column, so that two rows which change alike
+would cancel each other out.
+"""
 
 OUTDATED = "DELETE FROM store.{step} WHERE patient_key IN (SELECT patient_key FROM changed_{step})"
 RENEWED = "INSERT INTO store.{step} BY NAME FROM temp.{step} SEMI JOIN changed_{step} USING (patient_key)"

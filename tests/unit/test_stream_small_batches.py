@@ -3,8 +3,9 @@
 from datetime import date
 from typing import Any
 
-from services.stream import store as module
 from stores import OUTCOMES, contents, load, open_store
+
+from services.stream import store as module
 
 TODAY = date(2025, 1, 1)
 COMMON = {"site_id": "S01", "recorded_at": "2024-12-01T12:00:00Z"}
