@@ -85,7 +85,7 @@ def _ingest() -> list[Figure]:
             print(line, end="", flush=True)
             said = line
     found = re.search(r"ingest ([\d,]+) events/s, floor ([\d,]+)", said)
-    if process.returncode or not found:
+    if process.wait() or not found:
         sys.exit("ingest failed: nothing is written")
     rate = float(found[1].replace(",", ""))
     floor = f"bare producer {found[2]}/s"

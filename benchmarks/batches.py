@@ -56,6 +56,8 @@ def measure(options: argparse.Namespace) -> Iterator[Figure]:
                 wall[stored, size].append((time.perf_counter() - started) * 1000)
     for store in stores.values():
         store.close()
+        store.path.unlink()
+    bare.close()
     for (stored, size), times in wall.items():
         print(
             f"{stored:>9,} stored, batch of {size:>5,}: median {median(times):6.1f} ms "
@@ -86,8 +88,14 @@ class Bare:
 
     def __init__(self, path: Path) -> None:
         path.unlink(missing_ok=True)
+        self._path = path
         self._con = duckdb.connect(str(path), config={"threads": 1})
         self._made: set[str] = set()
+
+    def close(self) -> None:
+        """Remove it."""
+        self._con.close()
+        self._path.unlink()
 
     def append(self, batch: Batch) -> float:
         """Milliseconds for one transaction."""
