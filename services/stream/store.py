@@ -317,11 +317,12 @@ class EventStore:
         try:
             number = self._next_batch()
             con.execute("UPDATE store.clock SET today = ?", [today])
+            between = f"BETWEEN DATE '{min(before, today)}' + 1 AND DATE '{max(before, today)}'"
             self._make("staged", NO_EVENTS)
             self._make(
                 "dirty",
                 "SELECT DISTINCT patient_key, patient_id FROM store.events "
-                f"WHERE on_date > DATE '{min(before, today)}' AND on_date <= DATE '{max(before, today)}'",
+                f"WHERE on_date {between} OR resolved_on {between}",
             )
             self._make("earlier", EARLIER)
             con.execute(SCOPE)

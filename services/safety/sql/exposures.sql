@@ -1,4 +1,4 @@
--- One row per patient and drug taken: first and last dose, and the person-time of R6.6.
+-- One row per patient and drug taken: first and last dose, and when its days at risk end (R6.6; null = they go on).
 WITH taken AS (
     SELECT patient_key, drug, min(on_date) FILTER (action = 'start') AS first_dose_on,
         max(on_date) FILTER (action IN ('start', 'resume')) AS resumed_on,
@@ -10,6 +10,5 @@ WITH taken AS (
 ),
 dosed AS (SELECT *, CASE WHEN stopped_on > resumed_on THEN stopped_on END AS last_dose_on FROM taken)
 SELECT patient_key, site_id, drug, first_dose_on, last_dose_on,
-    greatest(0, least(last_dose_on + 30, (SELECT today FROM clock), died_on, consent_withdrawn_on)
-        - first_dose_on + 1)::INTEGER AS person_days  -- both ends included
+    least(last_dose_on + 30, died_on, consent_withdrawn_on) AS risk_ends_on
 FROM dosed JOIN patients USING (patient_key)

@@ -15,7 +15,11 @@ people AS (  -- person-time stops at a patient's first event for first_events_pe
         greatest(0, min(onset_on) - min(first_dose_on)) + 1 AS days_to_first
     FROM grouped GROUP BY ALL
 ),
-treated AS (SELECT drug, site_id, patient_key, person_days FROM exposures),
+treated AS (  -- R6.6: up to today at most, both ends included
+    SELECT drug, site_id, patient_key,
+        greatest(0, least(risk_ends_on, (SELECT today FROM clock)) - first_dose_on + 1)::INTEGER AS person_days
+    FROM exposures
+),
 totals AS (
     SELECT drug, site_id, count(*) AS patients, sum(person_days) AS person_days
     FROM treated GROUP BY GROUPING SETS ((drug), (drug, site_id))
