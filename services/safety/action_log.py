@@ -5,7 +5,7 @@ rebuilt store would show.
 """
 
 import logging
-from datetime import datetime
+from datetime import UTC
 
 import duckdb
 import faust
@@ -107,7 +107,7 @@ def read_actions(app: faust.App, node: Node) -> None:
 
 def apply_action(node: Node, action: _Action) -> None:
     """Write an action once, however often it arrives, and number the alert's change."""
-    acted_at: datetime = action.acted_at
+    acted_at = action.acted_at.astimezone(UTC).replace(tzinfo=None)
     node.store.execute_together(
         [
             (
@@ -118,7 +118,7 @@ def apply_action(node: Node, action: _Action) -> None:
                     action.action,
                     action.actor,
                     action.note,
-                    acted_at.replace(tzinfo=None),
+                    acted_at,
                 ],
             ),
             (
