@@ -1,5 +1,6 @@
 """The HTTP side of a processing service on a store of its own, without Kafka."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -73,18 +74,22 @@ class FakeActions:
 class Reading:
     """One service: its node, its app, and a token for each kind of caller."""
 
-    def __init__(self, store: EventStore, folder: Path, **settings: Any) -> None:
+    def __init__(
+        self, store: EventStore, folder: Path, beside: "Reading | None" = None, **settings: Any
+    ) -> None:
+        """`beside`: a service whose tokens this one takes too."""
         self.settings = load_settings(data_dir=folder, **settings)
         self.metrics = Metrics(store.definition.name)
-        self.tokens = TokenStore(folder / f"{store.definition.name}.toml")
-        self.secrets = {name: self.tokens.add(name, roles, sites) for name, (roles, sites) in CALLERS.items()}
+        self.tokens = beside.tokens if beside else TokenStore(folder / f"{store.definition.name}.toml")
+        self.secrets = beside.secrets if beside else _add_callers(self.tokens)
         self.node = Node(self.settings, store, self.metrics)
         self.node.parts["kafka"] = "ok"
         self.actions = FakeActions(self.node)
+        self.stopping = asyncio.Event()
         self.app: FastAPI = (
             create_outcomes_api(self.node, self.tokens)
             if store.definition is OUTCOMES
-            else create_safety_api(self.node, self.tokens, self.actions)
+            else create_safety_api(self.node, self.tokens, self.actions, self.stopping)
         )
 
     async def commit(self, *events: Row) -> None:
@@ -137,6 +142,10 @@ class Reading:
         """Let the node's threads end; the store stays open."""
         for threads in (self.node._writer, self.node._readers, self.node._decoder):
             threads.shutdown()
+
+
+def _add_callers(tokens: TokenStore) -> dict[str, str]:
+    return {name: tokens.add(name, roles, sites) for name, (roles, sites) in CALLERS.items()}
 
 
 def filled(definition: Any, events: Iterable[Row] | Sequence[Row], today: date = CUT) -> EventStore:

@@ -1,6 +1,4 @@
 // Keeps a page current without flicker: asks whether anything was committed, and replaces only what changed.
-"use strict";
-
 const page = document.documentElement;
 const source = page.dataset.source || location.href;
 let version = page.dataset.version || "";

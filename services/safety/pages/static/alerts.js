@@ -1,6 +1,4 @@
 // Alerts as they arrive: the stream brings rows ready to be put into the table, and resumes where it broke off.
-"use strict";
-
 const list = document.getElementById("alerts");
 const chip = document.querySelector("[data-connection][data-stream]");
 const mostRows = 300;
