@@ -71,7 +71,7 @@ def _alert_routes(reader: SafetyReader, desk: Desk, listening: Listening) -> API
     @router.get("", summary="Rows of alerts, newest first, page by page")
     async def alerts(
         caller: Watcher,
-        state: Annotated[list[State], Query(description="May be given several times.")] = [],  # noqa: B006
+        state: Annotated[list[State] | None, Query(description="May be given several times.")] = None,
         severity: Severity | None = None,
         rule: str | None = None,
         site_id: str | None = None,
@@ -81,7 +81,7 @@ def _alert_routes(reader: SafetyReader, desk: Desk, listening: Listening) -> API
         after: After = None,
     ) -> Response:
         equal = {"severity": severity, "rule": rule, "site_id": site_id, "patient_id": patient_id}
-        rows, following = await reader.alerts(caller, equal, state, since, limit, after)
+        rows, following = await reader.alerts(caller, equal, state or (), since, limit, after)
         return answer(rows=rows, next=following)
 
     @router.get(

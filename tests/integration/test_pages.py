@@ -305,6 +305,7 @@ def test_a_new_alert_appears_by_itself_within_two_seconds(
     expect(page).to_have_title("(1) Alerts · week12")
     expect(page.locator("#news")).to_contain_text("Event 1")  # what a screen reader says
     expect(page.locator('[data-group="serious"]')).to_contain_text("1 / 1", timeout=2 * WITHIN)
+    expect(page.locator("[data-part=state]")).to_contain_text("UTC")
     assert page.evaluate("window.marked")
 
 

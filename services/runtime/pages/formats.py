@@ -24,10 +24,10 @@ def decimal(number: float | Decimal | None, digits: int = 2) -> str:
 
 
 def plain(number: float | Decimal | None) -> str:
-    """A number with no more decimals than it needs."""
+    """A number with no more decimals than it needs, and at most three."""
     if number is None:
         return NONE
-    text = f"{Decimal(str(number)):f}"
+    text = f"{Decimal(str(number)):.3f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
