@@ -31,7 +31,9 @@ Polled = dict[tuple[str, int], Sequence[ConsumerRecord]]
 
 IDLE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
-FETCH_BYTES = 256 * 1024
+BACKLOG_RECORDS = 1_000
+"""A poll that finds so many is working off a backlog: publication and gauges wait for its end."""
+FETCH_BYTES = 512 * 1024
 """Per partition; bounds what waits in memory during a backlog."""
 
 
@@ -131,7 +133,7 @@ class Processor(Service):  # type: ignore[misc]
             await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000), max_records=most)
         )
         count = sum(map(len, polled.values()))
-        self.node.behind = count >= most
+        self.node.behind = count >= BACKLOG_RECORDS
         if polled and count < most and self.node.linger_seconds:
             await self.sleep(self.node.linger_seconds)
             more = _by_topic(await consumer.getmany(timeout_ms=0, max_records=most - count))
