@@ -1,10 +1,10 @@
 """What people and programs ask the outcomes store, and what a caller may see of the answers."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from services.runtime.tokens import Caller
 from services.stream.cache import PerCommit
@@ -12,9 +12,8 @@ from services.stream.disclosure import mask_small_cells
 from services.stream.http import Calendar, Order, Row, Where, not_here, visible
 from services.stream.node import Node
 from services.stream.patient import patient_sql
-from services.stream.prepared import Prepared
 
-ByDay = dict[date | None, PerCommit[list[Row]]]
+T = TypeVar("T")
 
 INTERNAL = ("patient_key", "partition")
 """Columns of `patients` that say nothing about the patient."""
@@ -60,9 +59,11 @@ class OutcomesReader:
         self._slow = asyncio.Semaphore(1)  # what reads every event leaves the other threads to the others
         self._store = PerCommit(node, self._read_store)
         self._findings = PerCommit(node, partial(self._ask, FINDING_COUNTS, {}, slow=True))
-        rates = Prepared(node, COHORT.format(source="cohort_rates"))
-        self._cohorts: ByDay = {None: PerCommit(node, rates.read, ahead=True)}
-        self._accounts: ByDay = {}
+        self._cohorts: dict[date | None, PerCommit[list[Row]]] = {}
+        self._accounts: dict[date | None, PerCommit[list[Row]]] = {}
+        self._slow = asyncio.Semaphore(
+            1
+        )  # what reads every event leaves the other threads to the live tables
 
     async def store(self) -> Row:
         """The store in one row: today, batch, events, patients, treated, sites, last_event_at."""
@@ -70,7 +71,7 @@ class OutcomesReader:
 
     async def cohort(self, caller: Caller, day: date | None) -> list[Row]:
         """`cohort_rates`: pooled rows and those of the caller's centres."""
-        rows = await self._kept(self._cohorts, day, COHORT, "cohort_rates")
+        rows = await self._kept(self._cohorts, day, partial(self._read_dated, COHORT, "cohort_rates", day))
         if caller.sites is None:
             return rows
         return mask_small_cells(visible(rows, caller), "n", "denominator", DERIVED)
@@ -80,7 +81,9 @@ class OutcomesReader:
 
         For pages, which show a caller sums of them only.
         """
-        return await self._kept(self._accounts, day, ACCOUNTS, "patient_outcomes")
+        return await self._kept(
+            self._accounts, day, partial(self._read_dated, ACCOUNTS, "patient_outcomes", day)
+        )
 
     async def outcomes(
         self,
@@ -144,11 +147,13 @@ class OutcomesReader:
         async with self._slow:
             return await self._node.read(sql, parameters)
 
-    async def _kept(self, kept: ByDay, day: date | None, sql: str, name: str) -> list[Row]:
+    async def _kept(
+        self, kept: dict[date | None, PerCommit[T]], day: date | None, compute: Callable[[], Awaitable[T]]
+    ) -> T:
         if day not in kept:
             if len(kept) > DATED_ANSWERS:
                 del kept[next(key for key in kept if key is not None)]
-            kept[day] = PerCommit(self._node, partial(self._read_dated, sql, name, day))
+            kept[day] = PerCommit(self._node, compute, ahead=day is None and kept is self._cohorts)
         return await kept[day].get()
 
 
