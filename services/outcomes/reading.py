@@ -61,9 +61,6 @@ class OutcomesReader:
         self._findings = PerCommit(node, partial(self._ask, FINDING_COUNTS, {}, slow=True))
         self._cohorts: dict[date | None, PerCommit[list[Row]]] = {}
         self._accounts: dict[date | None, PerCommit[list[Row]]] = {}
-        self._slow = asyncio.Semaphore(
-            1
-        )  # what reads every event leaves the other threads to the live tables
 
     async def store(self) -> Row:
         """The store in one row: today, batch, events, patients, treated, sites, last_event_at."""
