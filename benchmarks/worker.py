@@ -11,7 +11,6 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import uvloop
@@ -23,7 +22,7 @@ from services.runtime.collector import relax_collector
 from services.runtime.logs import configure_logs
 from services.runtime.settings import Settings, load_settings
 from services.stream import processor, service
-from services.stream.store import Applied, Batch, EventStore
+from services.stream.store import Applied, EventStore
 
 
 class Clock:
@@ -50,9 +49,9 @@ class ClockedConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 class ClockedStore(EventStore):
     """Says so when the last record is committed."""
 
-    def apply(self, batch: Batch, topic_ids: Mapping[str, str] | None = None) -> Applied:
-        applied = super().apply(batch, topic_ids)
-        before, Clock.seen = Clock.seen, Clock.seen + batch.records
+    def commit(self) -> Applied:
+        applied = super().commit()
+        before, Clock.seen = Clock.seen, Clock.seen + applied.records
         Clock.batches += 1
         if before < Clock.total <= Clock.seen:
             took, spent = time.perf_counter() - Clock.started, time.process_time() - Clock.spent

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from services.runtime.metrics import Metrics
 from services.stream.decode import TYPE_OF_TOPIC, Record
-from services.stream.store import Applied, Batch
+from services.stream.store import Applied
 
 EACH_RECORD_TIMED = 1_000
 """Up to this many records a batch, the time to state is observed for every one; beyond, for the oldest."""
@@ -41,14 +41,13 @@ def measure_batch(
     metrics: Metrics,
     service: str,
     arrivals: Sequence[Arrival],
-    batch: Batch,
     applied: Applied,
     seconds: float,
 ) -> None:
-    """Record a committed batch: durations, ages of its records, and what became of them."""
+    """Record a commit: durations, ages of its records, and what became of them."""
     metrics.stream_batch_duration_seconds.labels(service).observe(seconds)
     metrics.store_commit_duration_seconds.labels(service).observe(applied.commit_seconds)
-    for letter in batch.dead_letters:
+    for letter in applied.dead_letters:
         metrics.dead_letters_total.labels(service, letter.code).inc()
     now = time.time()
     for arrival in arrivals:
@@ -57,20 +56,18 @@ def measure_batch(
         ages = metrics.event_to_state_seconds.labels(service, str(TYPE_OF_TOPIC[arrival.topic]))
         for received in arrival.received_ms:
             ages.observe(max(0.0, now - received / 1000))
-    _count_results(metrics, service, arrivals, batch, applied)
+    _count_results(metrics, service, arrivals, applied)
 
 
-def _count_results(
-    metrics: Metrics, service: str, arrivals: Sequence[Arrival], batch: Batch, applied: Applied
-) -> None:
+def _count_results(metrics: Metrics, service: str, arrivals: Sequence[Arrival], applied: Applied) -> None:
     counts: Counter[str] = Counter()
     for arrival in arrivals:
         counts[arrival.topic] += arrival.count
-    refused = Counter(letter.topic for letter in batch.dead_letters)
-    # Copies are counted over the batch; which topic they came from is not kept.
-    copies = max(0, batch.records - len(batch.dead_letters) - applied.applied)
+    refused = Counter(letter.topic for letter in applied.dead_letters)
+    # Copies are counted over the commit; which topic they came from is not kept.
+    copies = max(0, applied.records - len(applied.dead_letters) - applied.applied)
     for topic, count in counts.items():
-        unchanged = round(copies * count / batch.records)
+        unchanged = round(copies * count / applied.records)
         results = {"dead_letter": refused[topic], "unchanged": unchanged}
         results["applied"] = max(0, count - sum(results.values()))
         for result, number in results.items():

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -32,13 +33,30 @@ Polled = dict[tuple[str, int], Sequence[ConsumerRecord]]
 IDLE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 BACKLOG_RECORDS = 1_000
-"""A poll that finds so many is working off a backlog: publication and gauges wait for its end."""
+"""So many left in the log after a poll are a backlog: publication and gauges wait for its end."""
+BACKLOG_TRANSACTION_RECORDS = 60_000
+BACKLOG_TRANSACTION_SECONDS = 2.0
+"""A backlog's polls share a transaction up to so many records or so long: deriving costs by patients touched."""
 FETCH_BYTES = 512 * 1024
 """Per partition; bounds what waits in memory during a backlog."""
 
 
-class _Uncommitted(Exception):
-    """A batch was given up at a stop: no later one may be committed, for its offsets would hide the loss."""
+@dataclass
+class _Transaction:
+    """What was taken into the next commit, and since when."""
+
+    started: float = 0.0
+    arrivals: list[Arrival] = field(default_factory=list)
+
+    def add(self, arrivals: Sequence[Arrival], started: float) -> None:
+        self.started = self.started if self.arrivals else started
+        self.arrivals += arrivals
+
+    def is_old(self) -> bool:
+        return time.perf_counter() - self.started > BACKLOG_TRANSACTION_SECONDS
+
+    def clear(self) -> None:
+        self.arrivals = []
 
 
 class Processor(Service):  # type: ignore[misc]
@@ -47,17 +65,20 @@ class Processor(Service):  # type: ignore[misc]
     def __init__(self, node: Node, **options: Any) -> None:
         super().__init__(**options)
         self.node = node
+        self._lag: dict[tuple[str, int], int] = {}
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _pull(self) -> None:
         while not self.should_stop:
             try:
                 await self._pull_until_broken()
-            except _Uncommitted:
-                return
             except (KafkaError, BrokerProblem, OSError) as error:
                 self.node.parts["kafka"] = "away"
                 log.warning("Kafka is away (%s): trying again", type(error).__name__)
+                await self.sleep(RETRY_SECONDS)
+            except duckdb.Error as error:
+                self.node.parts["store"] = "cannot commit"
+                log.error("the store cannot commit (%s): reading the same again", type(error).__name__)
                 await self.sleep(RETRY_SECONDS)
 
     async def _pull_until_broken(self) -> None:
@@ -87,32 +108,57 @@ class Processor(Service):  # type: ignore[misc]
             await consumer.stop()
 
     async def _work(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
-        """Poll, decode and commit; the next batch is decoded while DuckDB, outside Python's lock, commits."""
-        committing: asyncio.Task[None] | None = None
+        """Poll, decode, stage and commit; the next poll is decoded while DuckDB, outside Python's lock, works."""
+        under_way = _Transaction()
+        storing: asyncio.Task[None] | None = None
         try:
             while not self.should_stop:
                 polled = await self._poll(consumer)
                 if not polled:
+                    if storing:
+                        await storing
+                    await self._commit(under_way)
                     continue
                 started = time.perf_counter()
                 arrivals = note_arrivals(polled)
-                self._note_lag(consumer, polled)
                 batch = await self.node.in_decoder(decode_records, polled, self.node.store.definition.extract)
                 del polled  # half of a backlog's memory
-                if committing:
-                    await committing
-                committing = asyncio.create_task(self._commit(arrivals, batch, ids, started))
+                if storing:
+                    await storing
+                if batch.tombstones:  # counted apart from what was staged before them
+                    await self._commit(under_way)
+                under_way.add(arrivals, started)
+                storing = asyncio.create_task(self._store(under_way, batch, ids))
                 del batch
         finally:
-            if committing:
-                await committing
+            if storing:
+                await storing
+
+    async def _store(self, under_way: "_Transaction", batch: Batch, ids: dict[str, str]) -> None:
+        node = self.node
+        staged = await node.write(node.store.stage, batch, ids)
+        if not node.behind or staged >= BACKLOG_TRANSACTION_RECORDS or under_way.is_old():
+            await self._commit(under_way)
+
+    async def _commit(self, under_way: "_Transaction") -> None:
+        node = self.node
+        if not under_way.arrivals:
+            return
+        applied = await node.write(node.store.commit)
+        node.parts["store"] = "ok"
+        node.last = applied
+        node.committed.beat()
+        seconds = time.perf_counter() - under_way.started
+        measure_batch(node.metrics, node.name, under_way.arrivals, applied, seconds)
+        under_way.clear()
 
     async def _take_up(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
         """Assign every partition of the event topics and go to where the store stands."""
         missing = sorted(set(EVENT_TOPICS.values()) - ids.keys())
         if missing:
             raise BrokerProblem(f"topics are missing: {', '.join(missing)}")
-        stored = self.node.store.offsets()
+        await self.node.write(self.node.store.discard)
+        stored = await self.node.write(self.node.store.offsets)
         partitions = [
             TopicPartition(topic, number)
             for topic in EVENT_TOPICS.values()
@@ -133,43 +179,23 @@ class Processor(Service):  # type: ignore[misc]
             await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000), max_records=most)
         )
         count = sum(map(len, polled.values()))
-        self.node.behind = count >= BACKLOG_RECORDS
         if polled and count < most and self.node.linger_seconds:
             await self.sleep(self.node.linger_seconds)
             more = _by_topic(await consumer.getmany(timeout_ms=0, max_records=most - count))
             for partition, records in more.items():
                 polled[partition] = [*polled.get(partition, ()), *records]
+        self._note_lag(consumer, polled)
         return polled
 
-    async def _commit(
-        self, arrivals: Sequence[Arrival], batch: Batch, ids: dict[str, str], started: float
-    ) -> None:
-        """Commit; a store that cannot is asked again with the same batch until it can."""
-        node = self.node
-        while True:
-            try:
-                applied = await node.write(node.store.apply, batch, ids)
-                break
-            except duckdb.Error as error:
-                node.parts["store"] = "cannot commit"
-                log.error("the store cannot commit (%s): trying the same batch again", type(error).__name__)
-                await self.sleep(RETRY_SECONDS)
-                if self.should_stop:
-                    raise _Uncommitted from None
-        node.parts["store"] = "ok"
-        node.last = applied
-        node.committed.beat()
-        measure_batch(node.metrics, node.name, arrivals, batch, applied, time.perf_counter() - started)
-
     def _note_lag(self, consumer: AIOKafkaConsumer, polled: Polled) -> None:
-        lag = self.node.metrics.consumer_lag_records
-        for topic, number in polled:
-            partition = TopicPartition(topic, number)
-            end = consumer.highwater(partition)
-            if end is not None:
-                lag.labels(self.node.name, topic, str(number)).set(
-                    max(0, end - polled[topic, number][-1].offset - 1)
-                )
+        gauge = self.node.metrics.consumer_lag_records
+        for (topic, number), records in polled.items():
+            end = consumer.highwater(TopicPartition(topic, number))
+            lag = max(0, (end or 0) - records[-1].offset - 1)
+            if self._lag.get((topic, number)) != lag:
+                self._lag[topic, number] = lag
+                gauge.labels(self.node.name, topic, str(number)).set(lag)
+        self.node.behind = sum(self._lag.values()) >= BACKLOG_RECORDS
 
 
 def _by_topic(polled: dict[TopicPartition, list[ConsumerRecord]]) -> Polled:

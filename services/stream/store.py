@@ -68,6 +68,9 @@ DIRTY = (
     "SELECT DISTINCT patient_key, patient_id FROM staged UNION SELECT patient_key, patient_id FROM forgotten"
 )
 FORGOTTEN = "SELECT patient_key, patient_id, record_key, version, content FROM store.events LIMIT 0"
+KEEP_EVENTS = (
+    "INSERT INTO store.events SELECT * REPLACE ((SELECT batch FROM store.clock) AS batch) FROM staged"
+)
 EARLIER = "SELECT * FROM store.events SEMI JOIN dirty USING (patient_key)"
 SCOPE = "CREATE OR REPLACE TEMP VIEW scope AS FROM earlier UNION ALL FROM staged"
 
@@ -151,6 +154,13 @@ class Batch:
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     records: int = 0
 
+    def add(self, later: "Batch") -> None:
+        """Count a later batch to this one; events are left to whoever holds them."""
+        self.tombstones += later.tombstones
+        self.dead_letters += later.dead_letters
+        self.offsets |= later.offsets
+        self.records += later.records
+
 
 @dataclass(frozen=True)
 class Applied:
@@ -161,6 +171,7 @@ class Applied:
     applied: int = 0
     patients: int = 0
     commit_seconds: float = 0.0
+    dead_letters: Sequence[DeadLetter] = ()
 
 
 class EventStore:
@@ -205,6 +216,8 @@ class EventStore:
         self._plans: set[str] = set()
         self._left_over = 0
         self._small = False
+        self._staged = Batch()
+        self._topic_ids: dict[str, str] = {}
         self._lay_out()
         if not created and self.info("fingerprint") != self._fingerprint:
             log.info("definition changed: rebuilding", extra={"store": definition.name})
@@ -246,39 +259,75 @@ class EventStore:
     # -- writing -------------------------------------------------------------------------------------------
 
     def apply(self, batch: Batch, topic_ids: Mapping[str, str] | None = None) -> Applied:
-        """Commit a batch: events, the patients they touch, offsets, dead letters. All or nothing."""
-        con = self._con
-        self._choose_way(batch.records)
+        """Stage one batch and commit it."""
+        self.stage(batch, topic_ids)
+        return self.commit()
+
+    def stage(self, batch: Batch, topic_ids: Mapping[str, str] | None = None) -> int:
+        """Take a batch into memory; nothing is durable, and nothing shows, before `commit`.
+
+        Deriving costs by patients more than by events, so that a backlog goes through in fewer, larger
+        transactions. Returns how many records are staged.
+        """
+        if batch.tombstones:
+            self.commit()  # what was staged before a tombstone must be in the store, to be found by it
+        if not self._staged.records:
+            self._choose_way(batch.records)
+            self._make("staged", NO_EVENTS)
+        try:
+            for event_type, arrived in batch.events.items():
+                self._insert_arrived("staged", event_type, arrived)
+        except BaseException:
+            self.discard()  # half a batch must not be committed
+            raise
+        self._staged.add(batch)
+        self._topic_ids = dict(topic_ids or {})
+        return self._staged.records
+
+    def discard(self) -> None:
+        """Forget what was staged and not committed: it will be read again."""
+        self._staged = Batch()
+
+    def commit(self) -> Applied:
+        """Commit what was staged: events, the patients they touch, offsets, dead letters. All or nothing.
+
+        What cannot be committed stays staged, to be tried again.
+        """
+        con, staged = self._con, self._staged
+        if not staged.offsets and not staged.records:
+            return Applied(0)
         con.execute("BEGIN")
         try:
             number = self._next_batch()
-            fresh = self._take_in(batch, number)
+            fresh = self._take_in(staged.tombstones)
             patients = self._refresh(number) if fresh else 0
-            self._note_offsets(batch, topic_ids or {})
+            self._note_offsets(staged.offsets)
             if self.definition.keeps_dead_letters:
-                self._note_dead_letters(batch.dead_letters)
+                self._note_dead_letters(staged.dead_letters)
             started = time.perf_counter()
             con.execute("COMMIT")
         except BaseException:
             con.execute("ROLLBACK")
             raise
-        return Applied(number, batch.records, fresh, patients, time.perf_counter() - started)
+        self._staged = Batch()
+        took = time.perf_counter() - started
+        return Applied(number, staged.records, fresh, patients, took, staged.dead_letters)
 
-    def append(self, batch: Batch) -> int:
+    def append(self, batch: Batch) -> None:
         """Add events, copies included, without deriving: for loading in bulk.
 
         Call `drop_copies` and `rebuild` after the last.
         """
         con = self._con
-        self._go(small=False)
         con.execute("BEGIN")
         try:
-            fresh = self._take_in(batch, self._next_batch(), compare=False)
+            self._forget(batch.tombstones)
+            for event_type, arrived in batch.events.items():
+                self._insert_arrived("store.events", event_type, arrived)
             con.execute("COMMIT")
         except BaseException:
             con.execute("ROLLBACK")
             raise
-        return fresh
 
     def set_contents(self, hashes: Sequence[tuple[int, int]]) -> None:
         """Write content hashes of events that were appended without: (`batch` of the event, content)."""
@@ -312,6 +361,7 @@ class EventStore:
         before = self.today
         if before == today:
             return Applied(0)
+        self.commit()
         self._go(small=False)
         con.execute("BEGIN")
         try:
@@ -344,6 +394,7 @@ class EventStore:
         con = self._con
         events: int = con.execute("SELECT count(*) FROM store.events").fetchall()[0][0]
         parts = max(1, -(-events // REBUILD_EVENTS))
+        self.commit()
         self._go(small=False)
         con.execute("BEGIN")
         try:
@@ -353,6 +404,7 @@ class EventStore:
                 self._make("dirty", f"SELECT DISTINCT patient_key, patient_id {bucket}")
                 con.execute(f"CREATE OR REPLACE TEMP VIEW scope AS SELECT * {bucket}")
                 self._refresh(number)
+            con.execute(SCOPE)
             con.execute("COMMIT")
         except BaseException:
             con.execute("ROLLBACK")
@@ -449,32 +501,30 @@ class EventStore:
         else:
             self._con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
 
-    def _take_in(self, batch: Batch, number: int, *, compare: bool = True) -> int:
-        """Put new versions into `events`, and all of their patients' versions into `scope`."""
+    def _insert_arrived(self, table: str, event_type: EventType, arrived: pa.Table) -> None:
+        """Add events as they were decoded; DuckDB finds `arrived` by its name in this frame."""
+        self._con.execute(
+            f"INSERT INTO {table} BY NAME SELECT *, md5_number_lower(patient_id) AS patient_key, "
+            f"{RECORD_KEY} AS record_key FROM (SELECT *, '{event_type}' AS event_type FROM arrived)"
+        )
+
+    def _take_in(self, tombstones: Sequence[Tombstone]) -> int:
+        """Put staged versions that are new into `events`, and all of their patients' versions into `scope`."""
         con = self._con
-        self._make("staged", NO_EVENTS)
-        for event_type, arrived in batch.events.items():  # DuckDB finds `arrived` by its name in this frame
-            numbered = "" if "batch" in arrived.column_names else f", {number}::BIGINT AS batch"
-            con.execute(
-                "INSERT INTO staged BY NAME SELECT *, md5_number_lower(patient_id) AS patient_key, "
-                f"{RECORD_KEY} AS record_key{numbered} FROM (SELECT *, '{event_type}' AS event_type FROM arrived)"
-            )
-        self._make("forgotten", FORGOTTEN)
-        if batch.tombstones:
-            self._forget(batch.tombstones)
-        if not compare:
-            con.execute("INSERT INTO store.events FROM staged")
-            return sum(table.num_rows for table in batch.events.values())
+        self._forget(tombstones)
         self._make("dirty", DIRTY)
         self._make("earlier", EARLIER)
         if not self._small:
             con.execute(SCOPE)
         self._run("drop_copies", DROP_COPIES)
-        self._run("keep_events", "INSERT INTO store.events FROM staged")
+        self._run("keep_events", KEEP_EVENTS)
         fresh: int = con.execute("SELECT count(*) FROM staged").fetchall()[0][0]
-        return fresh + len(batch.tombstones)
+        return fresh + len(tombstones)
 
     def _forget(self, tombstones: Sequence[Tombstone]) -> None:
+        self._make("forgotten", FORGOTTEN)
+        if not tombstones:
+            return
         rows = [
             (t.patient_id, str(t.event_type), t.site_id, t.event_id, t.version, t.content) for t in tombstones
         ]
@@ -512,10 +562,10 @@ class EventStore:
         patients: int = self._con.execute("SELECT count(*) FROM dirty").fetchall()[0][0]
         return patients
 
-    def _note_offsets(self, batch: Batch, topic_ids: Mapping[str, str]) -> None:
-        if not batch.offsets:
+    def _note_offsets(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        if not offsets:
             return
-        rows = [(t, p, topic_ids.get(t, ""), offset) for (t, p), offset in batch.offsets.items()]
+        rows = [(t, p, self._topic_ids.get(t, ""), offset) for (t, p), offset in offsets.items()]
         columns = ["topic", "partition", "topic_id", "next_offset"]
         arrived = pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)))  # noqa: F841
         self._con.execute(
