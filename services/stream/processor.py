@@ -8,8 +8,9 @@ never asked.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -24,7 +25,7 @@ from services.runtime.errors import OperatorError
 from services.stream.decode import decode_records
 from services.stream.measures import Arrival, measure_batch, note_arrivals
 from services.stream.node import Node
-from services.stream.store import Batch
+from services.stream.store import Applied, Batch, EventStore
 
 log = logging.getLogger(__name__)
 
@@ -37,26 +38,48 @@ BACKLOG_RECORDS = 1_000
 BACKLOG_TRANSACTION_RECORDS = 60_000
 BACKLOG_TRANSACTION_SECONDS = 2.0
 """A backlog's polls share a transaction up to so many records or so long: deriving costs by patients touched."""
+DECODED_AHEAD = 3
+"""Decoded polls that may wait for the writing thread."""
 FETCH_BYTES = 512 * 1024
 """Per partition; bounds what waits in memory during a backlog."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Committed:
+    """A transaction that was committed, and what it took in."""
+
+    applied: Applied
+    arrivals: Sequence[Arrival]
+    seconds: float
+
+
 class _Transaction:
-    """What was taken into the next commit, and since when."""
+    """What was staged for the next commit, and since when. Used in the writing thread only."""
 
-    started: float = 0.0
-    arrivals: list[Arrival] = field(default_factory=list)
+    def __init__(self, store: EventStore, topic_ids: Mapping[str, str]) -> None:
+        self.arrivals: list[Arrival] = []
+        self._store = store
+        self._topic_ids = topic_ids
+        self._since = 0.0
 
-    def add(self, arrivals: Sequence[Arrival], started: float) -> None:
-        self.started = self.started if self.arrivals else started
+    def take(self, batch: Batch, arrivals: Sequence[Arrival], *, more: bool) -> list[_Committed]:
+        """Stage a batch, and commit unless `more` of a backlog may share the transaction. What was committed."""
+        done = self._commit() if batch.tombstones else []  # counted apart from what was staged before them
+        if not self.arrivals:
+            self._since = time.perf_counter()
+        staged = self._store.stage(batch, self._topic_ids)
         self.arrivals += arrivals
+        is_old = time.perf_counter() - self._since > BACKLOG_TRANSACTION_SECONDS
+        if not more or is_old or staged >= BACKLOG_TRANSACTION_RECORDS:
+            done += self._commit()
+        return done
 
-    def is_old(self) -> bool:
-        return time.perf_counter() - self.started > BACKLOG_TRANSACTION_SECONDS
-
-    def clear(self) -> None:
-        self.arrivals = []
+    def _commit(self) -> list[_Committed]:
+        if not self.arrivals:
+            return []
+        applied = self._store.commit()
+        arrivals, self.arrivals = self.arrivals, []
+        return [_Committed(applied, arrivals, time.perf_counter() - self._since)]
 
 
 class Processor(Service):  # type: ignore[misc]
@@ -108,49 +131,35 @@ class Processor(Service):  # type: ignore[misc]
             await consumer.stop()
 
     async def _work(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
-        """Poll, decode, stage and commit; the next poll is decoded while DuckDB, outside Python's lock, works."""
-        under_way = _Transaction()
-        storing: asyncio.Task[None] | None = None
+        """Poll and decode; stage and commit in the writing thread, while the next polls are decoded."""
+        under_way = _Transaction(self.node.store, ids)
+        storing: deque[asyncio.Task[None]] = deque()
         try:
             while not self.should_stop:
                 polled = await self._poll(consumer)
-                if not polled:
-                    if storing:
-                        await storing
-                    await self._commit(under_way)
+                batch, arrivals = Batch(), note_arrivals(polled)
+                if polled:
+                    batch = await self.node.in_decoder(
+                        decode_records, polled, self.node.store.definition.extract
+                    )
+                elif not under_way.arrivals:
                     continue
-                started = time.perf_counter()
-                arrivals = note_arrivals(polled)
-                batch = await self.node.in_decoder(decode_records, polled, self.node.store.definition.extract)
                 del polled  # half of a backlog's memory
-                if storing:
-                    await storing
-                if batch.tombstones:  # counted apart from what was staged before them
-                    await self._commit(under_way)
-                under_way.add(arrivals, started)
-                storing = asyncio.create_task(self._store(under_way, batch, ids))
+                while len(storing) >= DECODED_AHEAD or (storing and storing[0].done()):
+                    await storing.popleft()
+                storing.append(asyncio.create_task(self._store(under_way, batch, arrivals)))
                 del batch
         finally:
-            if storing:
-                await storing
+            for task in storing:
+                await task
 
-    async def _store(self, under_way: "_Transaction", batch: Batch, ids: dict[str, str]) -> None:
+    async def _store(self, under_way: "_Transaction", batch: Batch, arrivals: Sequence[Arrival]) -> None:
         node = self.node
-        staged = await node.write(node.store.stage, batch, ids)
-        if not node.behind or staged >= BACKLOG_TRANSACTION_RECORDS or under_way.is_old():
-            await self._commit(under_way)
-
-    async def _commit(self, under_way: "_Transaction") -> None:
-        node = self.node
-        if not under_way.arrivals:
-            return
-        applied = await node.write(node.store.commit)
-        node.parts["store"] = "ok"
-        node.last = applied
-        node.committed.beat()
-        seconds = time.perf_counter() - under_way.started
-        measure_batch(node.metrics, node.name, under_way.arrivals, applied, seconds)
-        under_way.clear()
+        for done in await node.write(under_way.take, batch, arrivals, more=node.behind and bool(arrivals)):
+            node.parts["store"] = "ok"
+            node.last = done.applied
+            node.committed.beat()
+            measure_batch(node.metrics, node.name, done.arrivals, done.applied, done.seconds)
 
     async def _take_up(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
         """Assign every partition of the event topics and go to where the store stands."""
