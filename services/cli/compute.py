@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from schemas.protocol import ProtocolError, load_protocol
 from services.outcomes.definition import OUTCOMES
 from services.runtime.clock import today
+from services.runtime.collector import collector_paused
 from services.runtime.errors import OperatorError
 from services.runtime.settings import load_settings
 from services.safety.definition import SAFETY
@@ -62,7 +63,8 @@ def command(
             for path, definition in zip(paths, (OUTCOMES, SAFETY), strict=True)
         ]
         started = time.perf_counter()
-        loaded = _compute(files, stores)
+        with collector_paused():
+            loaded = _compute(files, stores)
         seconds = time.perf_counter() - started
         for store in stores:
             store.close()

@@ -19,6 +19,7 @@ from services.local.derived import DERIVED
 from services.local.supervisor import places
 from services.local.waiting import read_progress
 from services.outcomes.definition import OUTCOMES
+from services.runtime.collector import collector_paused
 from services.runtime.errors import OperatorError
 from services.runtime.settings import Settings, load_settings
 from services.safety.definition import SAFETY
@@ -77,7 +78,7 @@ def command(context: click.Context, token: str | None, published: bool, show: bo
 def _verify(settings: Settings, token: str | None, published: bool) -> list[tuple[str, Comparison]]:
     protocols = [load_protocol(name) for name in settings.protocols]
     _, outcomes, safety = places(settings)
-    with httpx.Client(timeout=120, trust_env=False) as client:
+    with httpx.Client(timeout=120, trust_env=False) as client, collector_paused():
         subjects = [
             _subject(client, settings, definition, place, token)
             for definition, place in ((OUTCOMES, outcomes), (SAFETY, safety))

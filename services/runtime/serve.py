@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 import uvicorn
 from starlette.types import ASGIApp
 
+from services.runtime.collector import keep_collecting
 from services.runtime.errors import OperatorError
 
 GRACE_SECONDS = 3
@@ -40,10 +41,12 @@ async def serve(app: ASGIApp, host: str, port: int, stop: asyncio.Event) -> None
     with _listen(host, port) as listener:
         running = asyncio.create_task(server.serve(sockets=[listener]))
         stopped = asyncio.create_task(stop.wait())
+        collecting = asyncio.create_task(keep_collecting())
         try:
             await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
+            collecting.cancel()
             server.should_exit = True
             await running
     if not server.started:

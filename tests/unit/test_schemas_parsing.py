@@ -1,6 +1,5 @@
 """Batches of JSON values: one bad value never harms, hides or joins its neighbours."""
 
-import gc
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -161,14 +160,3 @@ def test_refusals_keep_no_input_alive() -> None:
     [refused] = parse_batch(EventType.LAB, [value(value=-1)])
     assert isinstance(refused, EventRefused)
     assert (refused.__traceback__, refused.__context__, refused.__cause__) == (None, None, None)
-
-
-@pytest.mark.parametrize("enabled", [True, False])
-def test_the_collector_is_left_as_it_was(enabled: bool) -> None:
-    before = gc.isenabled()
-    try:
-        (gc.enable if enabled else gc.disable)()
-        parse_batch(EventType.LAB, [value(1), b"{", value(2)])
-        assert gc.isenabled() == enabled
-    finally:
-        (gc.enable if before else gc.disable)()
