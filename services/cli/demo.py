@@ -26,9 +26,10 @@ from services.ingest.files import Chunk, Reject
 from services.ingest.sending import Sender
 from services.local.agreement import Line, agreement
 from services.local.study import chunks, count_disorder, study_stream
-from services.local.supervisor import Supervisor, ending_on_signals, places
+from services.local.supervisor import Supervisor, ending_on_signals
 from services.local.waiting import events_end, wait_until_done
 from services.runtime.errors import OperatorError
+from services.runtime.places import places
 from services.runtime.settings import Settings, load_settings
 from services.runtime.tokens import TokenStore
 from services.simulation.fu2025 import SEED

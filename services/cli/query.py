@@ -1,12 +1,10 @@
 """`week12 query`: read-only SQL over both stores."""
 
-import csv
 import io
-import json
-import re
 import sys
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from services.query.formats import to_csv, to_json
+from services.query.snapshots import readable_files
+from services.query.stores import move_to, one_line, open_stores
 from services.runtime.errors import OperatorError
 from services.runtime.settings import load_settings
 
@@ -27,8 +28,8 @@ have means that of outcomes, and `safety.patients` or `outcomes.patients` says w
 other files or reach the network. With --as-of, patient_outcomes, cohort_rates and incidence are those of that day;
 so they are for any day as cohort_rates_at('2025-06-30').
 
-The stores of running services cannot be queried yet (the next version can): stop the service, or query a folder
-made by `week12 compute`.
+While the services run, their stores are read from snapshots at most 5 seconds old, which they write when asked;
+that takes a token whose role may query or verify: analyst, registry_lead, auditor.
 
 \b
 Examples:
@@ -37,10 +38,6 @@ Examples:
   week12 query "FROM incidence WHERE event_group = 'any'" --as-of 2025-06-30 --format json
   week12 query "SELECT database, name FROM (SHOW ALL TABLES)"
 """
-
-STORES = ("outcomes", "safety")
-DATED = ("patient_outcomes", "cohort_rates", "incidence")
-_ALL_EVENTS = "AS (SELECT * FROM events)"
 
 
 @click.command(help=HELP)
@@ -59,83 +56,32 @@ _ALL_EVENTS = "AS (SELECT * FROM events)"
     show_default=True,
     help="How to write the rows; empty in csv and null in json is NULL.",
 )
-def command(sql: str, store: Path | None, as_of: datetime | None, form: str) -> None:
+@click.option("--token", envvar="WEEK12_TOKEN", help="While the services run; better in WEEK12_TOKEN.")
+def command(sql: str, store: Path | None, as_of: datetime | None, form: str, token: str | None) -> None:
     try:
-        with open_stores(store or load_settings().data_dir) as con:
-            if as_of:
-                _shadow(con, as_of.date())
-            found = con.execute(sql)
-            names = [column[0] for column in found.description or ()]
-            text = WRITERS[form](names, found.fetchall())
+        text = _answer(sql, store, as_of, form, token)
     except OperatorError as error:
         raise click.ClickException(str(error)) from None
     except duckdb.Error as error:
-        raise click.ClickException(_one_line(error)) from None
+        raise click.ClickException(one_line(error)) from None
     try:
         click.echo(text, nl=False)
     except BrokenPipeError:
         sys.stderr.close()  # the reader (`head`, a pager) has what it wanted
 
 
-def open_stores(folder: Path) -> duckdb.DuckDBPyConnection:
-    """A connection that reads the stores in `folder`, and can do nothing else.
-
-    Raises OperatorError where there is none, or a service holds one.
-    """
-    paths = {name: folder / f"{name}.duckdb" for name in STORES}
-    there = {name: path for name, path in paths.items() if path.exists()}
-    if not there:
-        raise OperatorError(
-            f"{folder} holds neither outcomes.duckdb nor safety.duckdb: name another with --store"
-        )
-    con = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
-    for name, path in there.items():
-        try:
-            con.execute(f"ATTACH '{str(path).replace(chr(39), chr(39) * 2)}' AS {name} (READ_ONLY)")
-        except duckdb.Error as error:
-            con.close()
-            raise OperatorError(_why_not_opened(name, path, error)) from None
-    con.execute("SET enable_external_access = false")
-    con.execute(f"SET search_path = '{','.join(f'{name}.main' for name in there)}'")
-    _let_safety_macros_read_safety(con)
-    con.execute("SET lock_configuration = true")
-    return con
-
-
-def _let_safety_macros_read_safety(con: duckdb.DuckDBPyConnection) -> None:
-    """DuckDB expands a macro in the caller's search path, where `events` means those of outcomes."""
-    macros = con.execute(
-        "SELECT function_name, macro_definition FROM duckdb_functions() "
-        "WHERE function_type = 'table_macro' AND database_name = 'safety'"
-    ).fetchall()
-    for name, definition in macros:
-        own = definition.replace(_ALL_EVENTS, _ALL_EVENTS.replace("events", "safety.main.events"))
-        con.execute(f"CREATE TEMP MACRO {name}(as_of) AS TABLE {own}")
-
-
-def _shadow(con: duckdb.DuckDBPyConnection, day: date) -> None:
-    """Let the plain names mean the tables as of `day`."""
-    known = con.execute(
-        "SELECT function_name FROM duckdb_functions() WHERE function_type = 'table_macro'"
-    ).fetchall()
-    for name in DATED:
-        if (f"{name}_at",) in known:
-            con.execute(f"CREATE TEMP VIEW {name} AS FROM {name}_at(DATE '{day}')")
-
-
-def _why_not_opened(name: str, path: Path, error: duckdb.Error) -> str:
-    if "lock" in str(error).lower():
-        return (
-            f"{name} is running, and the store of a running service cannot be queried yet (the next version can): "
-            f"stop it, or give --store with a folder made by `week12 compute`"
-        )
-    return f"{path} cannot be opened as a store: {_one_line(error)}"
-
-
-def _one_line(error: Exception) -> str:
-    """What DuckDB says before it shows the query again."""
-    first = str(error).strip().split("\n\n")[0]
-    return re.sub(r"\s+", " ", first)
+def _answer(sql: str, store: Path | None, as_of: datetime | None, form: str, token: str | None) -> str:
+    settings = load_settings()
+    paths = readable_files(store or settings.data_dir, settings, token)
+    with (
+        tempfile.TemporaryDirectory(prefix="week12-query-") as spill,
+        open_stores(paths, temp_directory=spill) as con,
+    ):
+        if as_of:
+            move_to(con, as_of.date())
+        found = con.execute(sql)
+        names = [column[0] for column in found.description or ()]
+        return WRITERS[form](names, found.fetchall())
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -164,32 +110,4 @@ def _shown(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([_plain(value) for value in row] for row in rows)
-    return out.getvalue()
-
-
-def _json(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = (
-        json.dumps(dict(zip(names, row, strict=True)), default=_plain, ensure_ascii=False) for row in rows
-    )
-    return "[" + ",\n ".join(lines) + "]\n"
-
-
-def _plain(value: Any) -> Any:
-    """Dates and times in ISO 8601, decimals as numbers, lists and structs as JSON."""
-    if isinstance(value, date | datetime):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | dict):
-        return json.dumps(value, default=_plain, ensure_ascii=False)
-    return value if isinstance(value, int | float | str | None) else str(value)
-
-
-WRITERS = {"table": _table, "csv": _csv, "json": _json}
+WRITERS = {"table": _table, "csv": to_csv, "json": to_json}

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from services.broker import Broker, BrokerKind, open_broker
-from services.local.supervisor import Supervisor, ending_on_signals, places
+from services.local.supervisor import Supervisor, ending_on_signals
 from services.runtime.errors import OperatorError
+from services.runtime.places import places
 from services.runtime.settings import Settings, load_settings
 from services.runtime.tokens import TokenStore
 

@@ -14,13 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.protocol import ProtocolError, load_protocol
-from services.local.child import Place
 from services.local.derived import DERIVED
-from services.local.supervisor import places
 from services.local.waiting import read_progress
 from services.outcomes.definition import OUTCOMES
+from services.query.snapshots import ask_for_snapshot, bearer
 from services.runtime.collector import collector_paused
 from services.runtime.errors import OperatorError
+from services.runtime.places import Place, places
 from services.runtime.settings import Settings, load_settings
 from services.safety.definition import SAFETY
 from services.stream.definition import StoreDefinition
@@ -110,7 +110,7 @@ def _subject(
 ) -> _Subject:
     name = definition.name
     if read_progress(client, place.url):
-        path = _ask_for_snapshot(client, place, token)
+        path = ask_for_snapshot(client, place, bearer(token, place))
         return _Subject(definition, place, read_snapshot(name, path), runs=True)
     path = settings.data_dir / f"{name}.duckdb"
     if not path.exists():
@@ -118,28 +118,6 @@ def _subject(
             f"{name} does not answer at {place.url}, and there is no {path}: start it, or set WEEK12_DATA_DIR"
         )
     return _Subject(definition, place, read_snapshot(name, path), runs=False)
-
-
-def _ask_for_snapshot(client: httpx.Client, place: Place, token: str | None) -> Path:
-    if not token:
-        raise OperatorError(
-            f"{place.service} runs, so a token is needed for its snapshot: set WEEK12_TOKEN "
-            "(`week12 token add me --role auditor` makes one)"
-        )
-    try:
-        answer = client.post(f"{place.url}/v1/snapshot", headers={"Authorization": f"Bearer {token}"})
-    except httpx.TransportError as error:
-        raise OperatorError(f"{place.url} gave no snapshot ({type(error).__name__}): try again") from None
-    if answer.status_code in (401, 403):
-        raise OperatorError(
-            f"{place.service} refuses this token ({answer.status_code}): "
-            "give one with a role that may operate, such as auditor"
-        )
-    if answer.status_code != 200:
-        raise OperatorError(
-            f"{place.url} gave no snapshot ({answer.status_code}): see the log of {place.service}"
-        )
-    return Path(answer.json()["path"])
 
 
 def _published(settings: Settings, subject: _Subject) -> Iterator[Comparison]:

@@ -4,9 +4,9 @@ import time
 
 import click
 
-from services.local.supervisor import places
 from services.local.waiting import events_end, wait_until_done
 from services.runtime.errors import OperatorError
+from services.runtime.places import places
 from services.runtime.settings import load_settings
 
 HELP = """Return when every event acknowledged so far is in both stores.

@@ -4,30 +4,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from services.broker import leash
+from services.runtime.places import Place
 
 _PROGRAM = "from services.cli import main; main()"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a service of this machine listens."""
-
-    service: str
-    host: str
-    port: int
-
-    @property
-    def url(self) -> str:
-        """Its address, for whoever is on this machine."""
-        reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
-        return f"http://{reachable}:{self.port}"
 
 
 class Child:

@@ -13,8 +13,9 @@ import httpx
 
 from services.broker import Broker, BrokerProblem
 from services.broker.process import is_free
-from services.local.child import Child, Place
+from services.local.child import Child
 from services.runtime.errors import OperatorError
+from services.runtime.places import Place, places
 from services.runtime.settings import Settings
 
 READY_SECONDS = 60.0
@@ -33,15 +34,6 @@ ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Handler: TypeAlias = Callable[[int, FrameType | None], None] | signal.Handlers
 Say: TypeAlias = Callable[[str], None]
-
-
-def places(settings: Settings) -> tuple[Place, Place, Place]:
-    """Where ingest, outcomes and safety listen."""
-    return (
-        Place("ingest", settings.host, settings.ingest_port),
-        Place("outcomes", settings.host, settings.outcomes_port),
-        Place("safety", settings.host, settings.safety_port),
-    )
 
 
 def child_environment(given: Mapping[str, str], settings: Settings, broker: Broker | None) -> dict[str, str]:

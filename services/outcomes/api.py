@@ -7,9 +7,10 @@ from starlette.responses import Response
 
 from services.outcomes.pages import add_outcomes_pages
 from services.outcomes.reading import OutcomesReader
+from services.query.api import query_routes
 from services.runtime.tokens import Caller, TokenStore
 from services.runtime.web import create_api, require
-from services.stream.http import After, AsOf, Commits, Limit, answer, matching, store_routes
+from services.stream.http import After, AsOf, Commits, Limit, Snapshots, answer, matching, store_routes
 from services.stream.node import Node
 
 WAITING = "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM dead_letters)"
@@ -24,7 +25,9 @@ def create_outcomes_api(node: Node, tokens: TokenStore) -> FastAPI:
     app = create_api("outcomes", node.settings, node.metrics, tokens, node.ready, lifespan=commits.followed)
     reader = OutcomesReader(node)
     app.include_router(_routes(reader))
-    app.include_router(store_routes(node, WAITING))
+    snapshots = Snapshots(node)
+    app.include_router(store_routes(node, WAITING, snapshots))
+    app.include_router(query_routes(node, reader.calendar, snapshots))
     add_outcomes_pages(app, node, reader, commits)
     return app
 

@@ -77,6 +77,11 @@ class Settings(BaseSettings):
     ingest_ack_seconds: Annotated[float, Field(gt=0)] = 10.0
     """How long Kafka may take to acknowledge a record before ingest answers 503."""
 
+    query_seconds: Positive = 30
+    """How long a query over HTTP may run."""
+    query_mib: Positive = 32
+    """MiB that its answer may have."""
+
     @property
     def tokens_path(self) -> Path:
         return self.tokens_file or self.data_dir / "tokens.toml"

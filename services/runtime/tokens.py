@@ -26,7 +26,7 @@ from services.runtime.errors import OperatorError
 log = logging.getLogger(__name__)
 
 Permission: TypeAlias = Literal[
-    "send", "read_patients", "read_rates", "read_alerts", "act_on_alerts", "operate"
+    "send", "read_patients", "read_rates", "read_alerts", "act_on_alerts", "operate", "query"
 ]
 PERMISSIONS: tuple[Permission, ...] = get_args(Permission)
 
@@ -34,8 +34,8 @@ ROLES: dict[str, frozenset[Permission]] = {
     "submitter": frozenset({"send"}),
     "site_user": frozenset({"send", "read_patients", "read_rates", "read_alerts"}),
     "safety_officer": frozenset({"read_patients", "read_rates", "read_alerts", "act_on_alerts"}),
-    "analyst": frozenset({"read_patients", "read_rates", "operate"}),
-    "registry_lead": frozenset({"read_patients", "read_rates", "read_alerts", "operate"}),
+    "analyst": frozenset({"read_patients", "read_rates", "operate", "query"}),
+    "registry_lead": frozenset({"read_patients", "read_rates", "read_alerts", "operate", "query"}),
     "auditor": frozenset({"read_patients", "read_rates", "read_alerts", "operate"}),
     "admin": frozenset(),
 }

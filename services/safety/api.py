@@ -17,7 +17,7 @@ from services.safety.feed import AlertFeed
 from services.safety.pages import add_safety_pages
 from services.safety.reading import SafetyReader
 from services.safety.streaming import Listening, json_events
-from services.stream.http import After, AsOf, Commits, Limit, answer, matching, store_routes
+from services.stream.http import After, AsOf, Commits, Limit, Snapshots, answer, matching, store_routes
 from services.stream.node import Node
 
 WAITING = "SELECT count(*) FROM alert_changes WHERE NOT published"
@@ -60,7 +60,7 @@ def create_safety_api(
     listening = Listening(node, AlertFeed(node), stop or asyncio.Event())
     app.include_router(_alert_routes(reader, desk, listening))
     app.include_router(_other_routes(reader))
-    app.include_router(store_routes(node, WAITING))
+    app.include_router(store_routes(node, WAITING, Snapshots(node)))
     add_safety_pages(app, node, reader, desk, listening, commits)
     return app
 

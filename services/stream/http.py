@@ -309,10 +309,9 @@ class Snapshots:
         }
 
 
-def store_routes(node: Node, waiting: str) -> APIRouter:
+def store_routes(node: Node, waiting: str, snapshots: Snapshots) -> APIRouter:
     """`GET /v1/progress` and `POST /v1/snapshot`. `waiting`: SQL that counts what has yet to be published."""
     router = APIRouter(prefix="/v1", tags=["store"])
-    snapshots = Snapshots(node)
     state = (
         "SELECT today, (SELECT list(row(topic, partition, next_offset) ORDER BY topic, partition) FROM offsets) "
         f"AS offsets, ({waiting}) AS waiting FROM clock"

@@ -19,8 +19,9 @@ from services.cli import main
 from services.ingest.sending import Sender
 from services.local.derived import DERIVED
 from services.local.study import chunks, study_stream
-from services.local.supervisor import Supervisor, child_environment, places
+from services.local.supervisor import Supervisor, child_environment
 from services.outcomes.definition import OUTCOMES
+from services.runtime.places import places
 from services.runtime.settings import Settings, load_settings
 from services.runtime.tokens import TokenStore
 from services.safety.definition import SAFETY

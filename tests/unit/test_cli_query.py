@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from schemas.protocol import load_protocol
+from services.broker.process import free_port
 from services.cli import main
 from services.outcomes.definition import OUTCOMES
 from services.safety.definition import SAFETY
@@ -176,9 +177,18 @@ def owner(tmp_path: Path) -> Iterator[Path]:
         process.kill()
 
 
-def test_the_store_of_a_running_service_is_one_line(owner: Path) -> None:
+def test_a_store_in_use_is_not_opened_and_needs_a_token(owner: Path) -> None:
     result = query(owner, "SELECT 1")
     assert result.exit_code == 1
-    assert "outcomes is running, and the store of a running service cannot be queried yet" in result.stderr
-    assert "--store" in result.stderr
+    assert "outcomes runs, so a token is needed for its snapshot" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_store_in_use_whose_owner_does_not_answer_is_one_line(
+    owner: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEEK12_OUTCOMES_PORT", str(free_port()))
+    result = query(owner, "SELECT 1", "--token", "x")
+    assert result.exit_code == 1
+    assert "gave no snapshot (ConnectError)" in result.stderr
     assert result.stderr.count("\n") == 1

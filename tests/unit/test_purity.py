@@ -40,7 +40,8 @@ LAYERS = {
     "simulation": set(),
     "stream": {"runtime", "broker"},
     "ingest": {"runtime", "broker"},
-    "outcomes": {"runtime", "stream"},
+    "query": {"runtime", "broker", "stream"},
+    "outcomes": {"runtime", "stream", "query"},
     "safety": {"runtime", "stream"},
 }
 """Which other packages of `services` a package may use."""
@@ -50,7 +51,7 @@ ON_TOP = {"cli", "local"}
 
 USERS = {
     "duckdb": ("services/stream/", "services/outcomes/definition.py", "services/safety/definition.py",
-               "services/safety/action_log.py", "services/cli/"),
+               "services/safety/action_log.py", "services/query/", "services/cli/"),
     "faust": ("services/stream/", "services/safety/action_log.py"),
     "kafka": ("services/broker/", "services/ingest/publisher.py", "services/ingest/records.py",
               "services/stream/", "services/cli/"),

@@ -1,0 +1,111 @@
+"""The files of both stores as one read-only database, in which every name of either means what it should."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from services.runtime.errors import OperatorError
+
+STORES = ("outcomes", "safety")
+"""In the order in which a name that both have is looked up."""
+DATED = re.compile(r"(\w+)_at")
+
+
+def open_stores(paths: Mapping[str, Path], **limits: str) -> duckdb.DuckDBPyConnection:
+    """A connection that reads the stores at `paths` (name -> file) and can do nothing else.
+
+    `limits`: settings of DuckDB, such as `memory_limit`. Raises OperatorError where a file is no store.
+    """
+    con = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false", **limits})
+    try:
+        for name, path in paths.items():
+            _attach(con, name, path)
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute("SET enable_progress_bar = false")  # it would go to standard output
+        con.execute("SET enable_external_access = false")
+        con.execute(f"SET search_path = '{','.join(f'{name}.main' for name in paths)}'")
+        for name in list(paths)[1:]:
+            _bind_macros_to(con, name)
+        con.execute("SET lock_configuration = true")
+    except BaseException:
+        con.close()
+        raise
+    return con
+
+
+def move_to(con: duckdb.DuckDBPyConnection, day: date) -> None:
+    """Let the plain name of everything that has a macro `…_at(as_of)` mean its rows as of `day`."""
+    macros = con.execute(
+        "SELECT DISTINCT function_name FROM duckdb_functions() "
+        "WHERE function_type = 'table_macro' AND parameters = ['as_of']"
+    ).fetchall()
+    for (macro,) in macros:
+        if found := DATED.fullmatch(macro):
+            con.execute(f"CREATE OR REPLACE TEMP VIEW {found[1]} AS FROM {macro}(DATE '{day}')")
+
+
+def one_line(error: Exception) -> str:
+    """What DuckDB says before it shows the query again."""
+    first = str(error).strip().split("\n\n")[0]
+    return re.sub(r"\s+", " ", first)
+
+
+def _attach(con: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+    try:
+        con.execute(f"ATTACH '{str(path).replace(chr(39), chr(39) * 2)}' AS {name} (READ_ONLY)")
+    except duckdb.Error as error:
+        if "lock" in str(error).lower():
+            raise OperatorError(f"{path} is in use: try again when {name} is up, or stopped") from None
+        raise OperatorError(f"{path} cannot be opened as a store: {one_line(error)}") from None
+
+
+def _bind_macros_to(con: duckdb.DuckDBPyConnection, store: str) -> None:
+    """Let the table macros of a store read that store's own tables.
+
+    DuckDB looks names up where a macro is called, not where it stands, so that `events` would mean those of
+    the store that comes first.
+    """
+    own = frozenset(
+        name
+        for (name,) in con.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = $1 "
+            "UNION SELECT view_name FROM duckdb_views() WHERE database_name = $1",
+            [store],
+        ).fetchall()
+    )
+    macros = con.execute(
+        "SELECT function_name, parameters, json_serialize_sql(macro_definition)::VARCHAR FROM duckdb_functions() "
+        "WHERE function_type = 'table_macro' AND database_name = ?",
+        [store],
+    ).fetchall()
+    forms: dict[str, list[str]] = defaultdict(list)
+    for name, parameters, serialised in macros:
+        tree = json.loads(serialised)
+        _qualify(tree, store, own)
+        (sql,) = con.execute("SELECT json_deserialize_sql($1::JSON)", [json.dumps(tree)]).fetchall()[0]
+        forms[name].append(f"({', '.join(parameters)}) AS TABLE {sql}")
+    for name, overloads in forms.items():
+        con.execute(f"CREATE TEMP MACRO {name}{', '.join(overloads)}")
+
+
+def _qualify(tree: Any, store: str, own: frozenset[str], hidden: frozenset[str] = frozenset()) -> None:
+    """Name the store in a query's syntax tree before its `own` tables, where no WITH has `hidden` the name."""
+    if isinstance(tree, list):
+        for child in tree:
+            _qualify(child, store, own, hidden)
+    if not isinstance(tree, dict):
+        return
+    for entry in tree.get("cte_map", {}).get("map", ()):
+        _qualify(entry, store, own, hidden)  # itself may still read what it is going to hide
+        hidden |= {entry["key"]}
+    if tree.get("type") == "BASE_TABLE" and not tree["schema_name"] and tree["table_name"] in own - hidden:
+        tree["catalog_name"], tree["schema_name"] = store, "main"
+    for name, child in tree.items():
+        if name != "cte_map":
+            _qualify(child, store, own, hidden)
