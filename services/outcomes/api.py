@@ -5,18 +5,18 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.responses import Response
 
+from services.outcomes.cohort_api import cohort_routes
 from services.outcomes.pages import add_outcomes_pages
 from services.outcomes.reading import OutcomesReader
 from services.query.api import query_routes
 from services.runtime.tokens import Caller, TokenStore
 from services.runtime.web import create_api, require
-from services.stream.http import After, AsOf, Commits, Limit, Snapshots, answer, matching, store_routes
+from services.stream.http import After, AsOf, Commits, Limit, Snapshots, answer, store_routes
 from services.stream.node import Node
 
 WAITING = "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM dead_letters)"
 
 Reader = Annotated[Caller, Depends(require("read_patients"))]
-RateReader = Annotated[Caller, Depends(require("read_rates"))]
 
 
 def create_outcomes_api(node: Node, tokens: TokenStore) -> FastAPI:
@@ -25,6 +25,7 @@ def create_outcomes_api(node: Node, tokens: TokenStore) -> FastAPI:
     app = create_api("outcomes", node.settings, node.metrics, tokens, node.ready, lifespan=commits.followed)
     reader = OutcomesReader(node)
     app.include_router(_routes(reader))
+    app.include_router(cohort_routes(reader))
     snapshots = Snapshots(node)
     app.include_router(store_routes(node, WAITING, snapshots))
     app.include_router(query_routes(node, reader.calendar, snapshots))
@@ -66,34 +67,6 @@ def _routes(reader: OutcomesReader) -> APIRouter:
         day = await calendar.past(as_of)
         rows, following = await reader.outcomes(caller, day, equal, limit, after)
         return answer(as_of=day or await calendar.today(), rows=rows, next=following)
-
-    @router.get(
-        "/cohort",
-        summary="Rows of cohort_rates; site_id null: all centres",
-        description="A caller bound to centres sees theirs and the pooled rows; in these, counts from 1 to 4 "
-        "are null and the row says `masked`.",
-    )
-    async def cohort(
-        caller: RateReader,
-        protocol: str | None = None,
-        timepoint: str | None = None,
-        endpoint: str | None = None,
-        drug: str | None = None,
-        site_id: str | None = None,
-        estimand: str | None = None,
-        as_of: AsOf = None,
-    ) -> Response:
-        wanted = {
-            "protocol": protocol,
-            "timepoint": timepoint,
-            "endpoint": endpoint,
-            "drug": drug,
-            "site_id": site_id,
-            "estimand": estimand,
-        }
-        day = await calendar.past(as_of)
-        rows = matching(await reader.cohort(caller, day), wanted)
-        return answer(as_of=day or await calendar.today(), rows=rows)
 
     @router.get("/data-quality", summary="Findings about records, newest first, page by page")
     async def data_quality(

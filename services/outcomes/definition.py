@@ -143,7 +143,7 @@ OUTCOMES = StoreDefinition(
     name="outcomes",
     columns=COLUMNS,
     extract=EXTRACT,
-    macros=(SQL / "macros.sql").read_text(encoding="utf-8"),
+    macros="".join((SQL / f"{name}.sql").read_text(encoding="utf-8") for name in ("macros", "limits")),
     parameters=fill_protocol_tables,
     steps=[
         *RECORDS,
@@ -154,9 +154,12 @@ OUTCOMES = StoreDefinition(
     ],
     views=[
         Relation.load(SQL, name)
-        for name in ("endpoint_states", "patient_outcomes", "cohort_rates", "biomarkers", "data_quality")
+        for name in (
+            *("endpoint_states", "patient_outcomes", "cohort_rates", "cohort_changes", "cohort_funnel"),
+            *("biomarkers", "data_quality"),
+        )
     ],
-    dated=("patient_outcomes", "cohort_rates"),
+    dated=("patient_outcomes", "cohort_rates", "cohort_changes", "cohort_funnel"),
     tables=TABLES,
     keeps_dead_letters=True,
     on_change=(WAITING,),
@@ -166,6 +169,8 @@ OUTCOMES = StoreDefinition(
         "patients": "patient_key, partition",
         "patient_outcomes": "",
         "cohort_rates": "",
+        "cohort_changes": "",
+        "cohort_funnel": "",
         "biomarkers": "",
         "data_quality": "",
     },

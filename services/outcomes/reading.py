@@ -1,25 +1,21 @@
 """What people and programs ask the outcomes store, and what a caller may see of the answers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
+from services.outcomes.cohort import CohortReader
 from services.runtime.tokens import Caller
-from services.stream.cache import PerCommit
-from services.stream.disclosure import mask_small_cells
+from services.stream.cache import PerCommit, PerDay
 from services.stream.http import Calendar, Order, Row, Where, not_here, visible
 from services.stream.node import Node
 from services.stream.patient import patient_sql
 
-T = TypeVar("T")
-
 INTERNAL = ("patient_key", "partition")
 """Columns of `patients` that say nothing about the patient."""
 PATIENT_TABLES = ("patients", "patient_outcomes", "biomarkers")
-DATED_ANSWERS = 16
-"""Days in the past whose rates are kept until the next commit."""
 
 OUTCOMES_ORDER = Order(dict.fromkeys(("patient_id", "protocol", "timepoint", "endpoint"), "VARCHAR"))
 FINDINGS = "(SELECT *, coalesce(event_id, '') AS record FROM data_quality)"
@@ -30,11 +26,7 @@ FINDINGS_ORDER = Order(
     },
     descending=True,
 )
-DERIVED = ("rate", "ci_low", "ci_high", "ci_exact_low", "ci_exact_high")
 
-COHORT = """
-SELECT * FROM {source} ORDER BY protocol, timepoint, endpoint, drug, site_id NULLS FIRST, estimand DESC
-"""
 ACCOUNTS = """
 SELECT protocol, timepoint, endpoint, drug, site_id, reason, count(*) AS patients
 FROM {source} WHERE drug IS NOT NULL GROUP BY ALL
@@ -59,28 +51,19 @@ class OutcomesReader:
         self._slow = asyncio.Semaphore(1)  # what reads every event leaves the other threads to the others
         self._store = PerCommit(node, self._read_store)
         self._findings = PerCommit(node, partial(self._ask, FINDING_COUNTS, {}, slow=True))
-        self._cohorts: dict[date | None, PerCommit[list[Row]]] = {}
-        self._accounts: dict[date | None, PerCommit[list[Row]]] = {}
+        self._accounts = PerDay(node, self._read_accounts)
+        self.cohort = CohortReader(node, self._slow)
 
     async def store(self) -> Row:
         """The store in one row: today, batch, events, patients, treated, sites, last_event_at."""
         return await self._store.get()
-
-    async def cohort(self, caller: Caller, day: date | None) -> list[Row]:
-        """`cohort_rates`: pooled rows and those of the caller's centres."""
-        rows = await self._kept(self._cohorts, day, partial(self._read_dated, COHORT, "cohort_rates", day))
-        if caller.sites is None:
-            return rows
-        return mask_small_cells(visible(rows, caller), "n", "denominator", DERIVED)
 
     async def accounts(self, day: date | None) -> list[Row]:
         """Treated patients by protocol, timepoint, endpoint, drug, site and the reason they do not count.
 
         For pages, which show a caller sums of them only.
         """
-        return await self._kept(
-            self._accounts, day, partial(self._read_dated, ACCOUNTS, "patient_outcomes", day)
-        )
+        return await self._accounts.get(day)
 
     async def outcomes(
         self,
@@ -135,23 +118,15 @@ class OutcomesReader:
     async def _read_store(self) -> Row:
         return (await self._node.read(STORE))[0]
 
-    async def _read_dated(self, sql: str, name: str, day: date | None) -> list[Row]:
-        return await self._ask(sql.format(source=_source(name, day)), {}, slow=day is not None)
+    async def _read_accounts(self, day: date | None) -> list[Row]:
+        sql = ACCOUNTS.format(source=_source("patient_outcomes", day))
+        return await self._ask(sql, {}, slow=day is not None)
 
     async def _ask(self, sql: str, parameters: dict[str, object], *, slow: bool) -> list[Row]:
         if not slow:
             return await self._node.read(sql, parameters)
         async with self._slow:
             return await self._node.read(sql, parameters)
-
-    async def _kept(
-        self, kept: dict[date | None, PerCommit[T]], day: date | None, compute: Callable[[], Awaitable[T]]
-    ) -> T:
-        if day not in kept:
-            if len(kept) > DATED_ANSWERS:
-                del kept[next(key for key in kept if key is not None)]
-            kept[day] = PerCommit(self._node, compute, ahead=day is None and kept is self._cohorts)
-        return await kept[day].get()
 
 
 def _source(name: str, day: date | None) -> str:

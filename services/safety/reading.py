@@ -7,15 +7,13 @@ from functools import partial
 from typing import Any
 
 from services.runtime.tokens import Caller
-from services.stream.cache import PerCommit
+from services.stream.cache import PerCommit, PerDay
 from services.stream.disclosure import mask_small_cells
 from services.stream.http import Calendar, Order, Row, Where, not_here, visible
 from services.stream.node import Node
 from services.stream.patient import patient_sql
 
 PATIENT_TABLES = ("patients", "exposures", "timeline", "alerts")
-DATED_ANSWERS = 16
-"""Days in the past whose incidence is kept until the next commit."""
 
 ALERT_ORDER = Order(
     {"raised_at": "TIMESTAMP", "event_recorded_at": "TIMESTAMP", "alert_id": "VARCHAR"}, descending=True
@@ -37,7 +35,7 @@ class SafetyReader:
         self.calendar = Calendar(node)
         self._of_one = {name: patient_sql(node.store.definition, name) for name in PATIENT_TABLES}
         self._sites = PerCommit(node, partial(node.read, SITES))
-        self._incidence: dict[date | None, PerCommit[list[Row]]] = {}
+        self._incidence = PerDay(node, self._read_incidence)
         self._slow = asyncio.Semaphore(1)  # what reads every event leaves the other threads to the others
 
     async def sites(self, caller: Caller) -> list[str]:
@@ -74,11 +72,7 @@ class SafetyReader:
 
     async def incidence(self, caller: Caller, day: date | None) -> list[Row]:
         """`incidence`: pooled rows and those of the caller's centres."""
-        if day not in self._incidence:
-            if len(self._incidence) > DATED_ANSWERS:
-                del self._incidence[next(key for key in self._incidence if key is not None)]
-            self._incidence[day] = PerCommit(self._node, partial(self._read_incidence, day))
-        rows = await self._incidence[day].get()
+        rows = await self._incidence.get(day)
         if caller.sites is None:
             return rows
         return mask_small_cells(visible(rows, caller), "patients_with_event", "patients", DERIVED)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import twin
 from twin.builders import enrolment, on, start, visit
-from twin.rates import wilson
+from twin.rates import clopper_pearson, wilson
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,19 @@ from twin.rates import wilson
 )
 def test_wilson(n: int, denominator: int, low: float, high: float) -> None:
     limits = wilson(n, denominator)
+    assert [round(100 * limit, 1) for limit in limits] == [low, high]
+
+
+@pytest.mark.parametrize(
+    ("n", "denominator", "low", "high"),
+    [
+        (33, 77, 31.6, 54.6), (0, 18, 0.0, 18.5), (18, 18, 81.5, 100.0),  # R7.3
+        (41, 77, 41.5, 64.7), (9, 18, 26.0, 74.0), (7, 18, 17.3, 64.3), (5, 18, 9.7, 53.5), (37, 59, 49.1, 75.0),
+        (39, 55, 57.1, 82.4), (8, 27, 13.8, 50.2), (32, 94, 24.6, 44.5),  # section 8: exact limits of Fu 2025
+    ],
+)  # fmt: skip
+def test_clopper_pearson(n: int, denominator: int, low: float, high: float) -> None:
+    limits = clopper_pearson(n, denominator)
     assert [round(100 * limit, 1) for limit in limits] == [low, high]
 
 
@@ -62,6 +75,28 @@ def test_denominators(
     endpoint: str, estimand: str, today: int, site_id: str | None, expected: tuple[int, int, int]
 ) -> None:
     assert rate(endpoint, estimand, on(today), site_id) == expected
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "estimand", "today", "worst", "best"),
+    [
+        ("clinical_remission", "observed", 97, 0, 1),  # all three are open
+        ("clinical_remission", "observed", 98, 1 / 2, 1 / 2),
+        ("clinical_remission", "nri", 98, 1 / 3, 1 / 3),
+        ("endoscopic_response", "observed", 125, 0, 1),  # seen, but another value may still take its place
+        ("endoscopic_response", "observed", 126, 1, 1),
+        ("endoscopic_response", "nri", 126, 1 / 2, 1 / 2),
+    ],
+)
+def test_where_a_rate_can_still_go(
+    endpoint: str, estimand: str, today: int, worst: float, best: float
+) -> None:
+    (row,) = [
+        r
+        for r in twin.outcomes(COHORT, on(today))["cohort_rates"]
+        if (r["endpoint"], r["estimand"], r["site_id"]) == (endpoint, estimand, None)
+    ]
+    assert (row["worst_case"], row["best_case"]) == (worst, best)
 
 
 def test_a_rate_of_nobody_is_undefined() -> None:

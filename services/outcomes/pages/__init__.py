@@ -75,7 +75,7 @@ class _Pages:
             return Response(status_code=304)
         day = await self.reader.calendar.past(wanted["as_of"])
         store = await self.reader.store()
-        cohort = await self.reader.cohort(caller, day)
+        cohort = await self.reader.cohort.rates(caller, day)
         sites = [name for name in store["sites"] or [] if caller.may_see(name)]
         if wanted["site"] and wanted["site"] not in sites:
             raise not_here("centre")

@@ -1,7 +1,9 @@
 -- One row per protocol, timepoint, endpoint, drug, site (null = all) and estimand, as of today.
 WITH counts AS (
-    SELECT protocol, timepoint, endpoint, drug, site_id, any_value(ordinal) AS ordinal,
+    SELECT protocol, timepoint, endpoint, drug, site_id,
         count(*) FILTER (population AND NOT due) AS pending,
+        count(*) FILTER (population AND due AND observed) AS settled_n,
+        count(*) FILTER (population AND due AND observed IS NOT NULL) AS settled_denominator,
         -- R4.8: clinical endpoints count once due; the others as soon as their value is there
         count(*) FILTER (population AND observed AND (due OR NOT observed_when_due)) AS observed_n,
         count(*) FILTER (population AND observed IS NOT NULL AND (due OR NOT observed_when_due)) AS observed_denominator,
@@ -11,13 +13,20 @@ WITH counts AS (
     GROUP BY GROUPING SETS ((protocol, timepoint, endpoint, drug), (protocol, timepoint, endpoint, drug, site_id))
 ),
 rates AS (
-    SELECT protocol, timepoint, endpoint, drug, site_id, ordinal, pending, 'observed' AS estimand,
-        observed_n AS n, observed_denominator AS denominator FROM counts
+    SELECT protocol, timepoint, endpoint, drug, site_id, 'observed' AS estimand, pending,
+        observed_n AS n, observed_denominator AS denominator, settled_n, settled_denominator FROM counts
     UNION ALL
-    SELECT protocol, timepoint, endpoint, drug, site_id, ordinal, pending, 'nri', nri_n, nri_denominator FROM counts
-)
+    SELECT protocol, timepoint, endpoint, drug, site_id, 'nri', pending,
+        nri_n, nri_denominator, nri_n, nri_denominator FROM counts
+),
+limited AS (SELECT *, exact_limits(n, denominator) AS exact FROM rates)
 SELECT protocol, timepoint, endpoint, drug, site_id, estimand, n, denominator,
     CASE WHEN denominator > 0 THEN n::DOUBLE / denominator END AS rate,
     wilson_low(n, denominator) AS ci_low, wilson_high(n, denominator) AS ci_high,
-    NULL::DOUBLE AS ci_exact_low, NULL::DOUBLE AS ci_exact_high, pending
-FROM rates
+    exact.low AS ci_exact_low, exact.high AS ci_exact_high, pending,
+    -- Where the rate can still go: every patient who is not yet due fails, or succeeds.
+    CASE WHEN settled_denominator + pending > 0
+        THEN settled_n::DOUBLE / (settled_denominator + pending) END AS worst_case,
+    CASE WHEN settled_denominator + pending > 0
+        THEN (settled_n + pending)::DOUBLE / (settled_denominator + pending) END AS best_case
+FROM limited

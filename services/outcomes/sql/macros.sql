@@ -27,17 +27,3 @@ CREATE OR REPLACE MACRO fell_per_cent(baseline, value, per_cent, baseline4_fall)
 
 -- R2.7: with a lost segment an endpoint can only be known to have failed.
 CREATE OR REPLACE MACRO only_failure(met) AS CASE WHEN NOT met THEN false END;
-
--- Wilson score limits (R7.3), 0..1; null without a denominator; exactly 0 and 1 at the ends.
-CREATE OR REPLACE MACRO wilson_low(n, denominator) AS
-    CASE WHEN denominator = 0 THEN NULL WHEN n = 0 THEN 0.0::DOUBLE ELSE
-        (n::DOUBLE / denominator + 1.959963984540054::DOUBLE ** 2 / (2 * denominator)
-         - 1.959963984540054::DOUBLE * sqrt(n::DOUBLE / denominator * (1 - n::DOUBLE / denominator) / denominator
-             + 1.959963984540054::DOUBLE ** 2 / (4 * denominator::DOUBLE ** 2)))
-        / (1 + 1.959963984540054::DOUBLE ** 2 / denominator) END;
-CREATE OR REPLACE MACRO wilson_high(n, denominator) AS
-    CASE WHEN denominator = 0 THEN NULL WHEN n = denominator THEN 1.0::DOUBLE ELSE
-        (n::DOUBLE / denominator + 1.959963984540054::DOUBLE ** 2 / (2 * denominator)
-         + 1.959963984540054::DOUBLE * sqrt(n::DOUBLE / denominator * (1 - n::DOUBLE / denominator) / denominator
-             + 1.959963984540054::DOUBLE ** 2 / (4 * denominator::DOUBLE ** 2)))
-        / (1 + 1.959963984540054::DOUBLE ** 2 / denominator) END;
