@@ -126,7 +126,8 @@ WAITING = Relation(
 )
 OUTBOX = (
     "DELETE FROM store.outbox WHERE patient_key IN (SELECT patient_key FROM waiting)",
-    "INSERT INTO store.outbox SELECT patient_key, patient_id, coalesce(since, $batch), $batch FROM waiting",
+    "INSERT INTO store.outbox SELECT patient_key, patient_id, coalesce(since, clock.batch), clock.batch "
+    "FROM waiting CROSS JOIN store.clock",
 )
 """Patients touched wait for publication; `since` is the first batch not yet published."""
 

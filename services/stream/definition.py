@@ -63,7 +63,7 @@ class StoreDefinition:
     dated: Sequence[str] = ()  # views that also exist as macros `<name>_at(as_of)`
     tables: Sequence[str] = ()  # CREATE statements of what is not derived
     on_change: Sequence[Relation] = ()  # further temporary tables, over those that say what is to change
-    on_refresh: Sequence[str] = ()  # run when new rows stand in temp, before they replace the old: $batch
+    on_refresh: Sequence[str] = ()  # run when new rows stand in temp, before they replace the old
     on_calendar: Sequence[str] = ()  # run when today moves: $before, $today, $batch
     keeps_dead_letters: bool = False  # until published; one service tells of them for all
     compared: Mapping[str, str] = field(

@@ -38,6 +38,7 @@ BACKLOG_RECORDS = 1_000
 BACKLOG_TRANSACTION_RECORDS = 60_000
 BACKLOG_TRANSACTION_SECONDS = 2.0
 """A backlog's polls share a transaction up to so many records or so long: deriving costs by patients touched."""
+LONGEST_REST_SECONDS = 0.25
 DECODED_AHEAD = 3
 """Decoded polls that may wait for the writing thread."""
 FETCH_BYTES = 512 * 1024
@@ -89,6 +90,7 @@ class Processor(Service):  # type: ignore[misc]
         super().__init__(**options)
         self.node = node
         self._lag: dict[tuple[str, int], int] = {}
+        self._rested = 0.0  # when it may work again
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _pull(self) -> None:
@@ -159,6 +161,7 @@ class Processor(Service):  # type: ignore[misc]
             node.parts["store"] = "ok"
             node.last = done.applied
             node.committed.beat()
+            self._rested = time.perf_counter() + min(done.seconds, LONGEST_REST_SECONDS)
             measure_batch(node.metrics, node.name, done.arrivals, done.applied, done.seconds)
 
     async def _take_up(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
@@ -182,14 +185,19 @@ class Processor(Service):  # type: ignore[misc]
             consumer.seek(partition, offset)
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> Polled:
-        """What has arrived; a short wait after the first record lets more share its transaction."""
+        """What has arrived; a short wait after the first record lets more share its transaction.
+
+        It rests as long as the last transaction took: under load a few larger transactions leave more of the
+        machine to everybody than many small ones, and each record is seen sooner.
+        """
         most = self.node.settings.batch_max_records
         polled: Polled = _by_topic(
             await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000), max_records=most)
         )
         count = sum(map(len, polled.values()))
-        if polled and count < most and self.node.linger_seconds:
-            await self.sleep(self.node.linger_seconds)
+        wait = max(self.node.linger_seconds, self._rested - time.perf_counter())
+        if polled and count < BACKLOG_RECORDS and wait > 0:
+            await self.sleep(wait)
             more = _by_topic(await consumer.getmany(timeout_ms=0, max_records=most - count))
             for partition, records in more.items():
                 polled[partition] = [*polled.get(partition, ()), *records]

@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 1.0
 RETRY_SECONDS = 1.0
+PAUSE_SECONDS = 0.2
+"""Commits that follow each other so closely share a publication."""
+FULL_ROUND = 500
+"""An outbox that gives so many messages at once may hold more."""
 BACKLOG_PATIENCE_SECONDS = 5.0
 """While a backlog is worked off, publication waits up to this long: only the newest state matters."""
 
@@ -87,8 +91,9 @@ class Publisher(Service):  # type: ignore[misc]
             seen = -1
             while not self.should_stop:
                 for outbox in self.outboxes:
-                    while await self._empty(producer, outbox) and not self.should_stop:
+                    while await self._empty(producer, outbox) >= FULL_ROUND and not self.should_stop:
                         pass
+                await self.sleep(PAUSE_SECONDS)
                 seen = await self.node.committed.wait(seen, IDLE_SECONDS)
                 await self._let_backlog_pass()
         finally:

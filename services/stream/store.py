@@ -14,8 +14,10 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -89,6 +91,8 @@ WHERE row(fresh.digest, fresh.n) IS DISTINCT FROM row(stored.digest, stored.n)
 Hashed twice and summed: one hash of a row is linear in its last column, so that two rows which change alike
 would cancel each other out.
 """
+
+EVERYBODY = "SELECT patient_key FROM dirty"
 
 OUTDATED = "DELETE FROM store.{step} WHERE patient_key IN (SELECT patient_key FROM changed_{step})"
 RENEWED = "INSERT INTO store.{step} BY NAME FROM temp.{step} SEMI JOIN changed_{step} USING (patient_key)"
@@ -199,7 +203,7 @@ class EventStore:
             "memory_limit": memory_limit,
             "preserve_insertion_order": False,
             # A checkpoint rewrites what changed: not at every large batch of a backlog.
-            "checkpoint_threshold": "128MB",
+            "checkpoint_threshold": "48MB",
             "temp_directory": str(path.with_suffix(".tmp")),
         }
         self._con = duckdb.connect(":memory:", config=config)
@@ -274,12 +278,7 @@ class EventStore:
         if not self._staged.records:
             self._choose_way(batch.records)
             self._make("staged", NO_EVENTS)
-        try:
-            for event_type, arrived in batch.events.items():
-                self._insert_arrived("staged", event_type, arrived)
-        except BaseException:
-            self.discard()  # half a batch must not be committed
-            raise
+        self._insert_arrived("staged", batch.events)
         self._staged.add(batch)
         self._topic_ids = dict(topic_ids or {})
         return self._staged.records
@@ -300,7 +299,7 @@ class EventStore:
         try:
             number = self._next_batch()
             fresh = self._take_in(staged.tombstones)
-            patients = self._refresh(number) if fresh else 0
+            patients = self._refresh() if fresh else 0
             self._note_offsets(staged.offsets)
             if self.definition.keeps_dead_letters:
                 self._note_dead_letters(staged.dead_letters)
@@ -322,8 +321,7 @@ class EventStore:
         con.execute("BEGIN")
         try:
             self._forget(batch.tombstones)
-            for event_type, arrived in batch.events.items():
-                self._insert_arrived("store.events", event_type, arrived)
+            self._insert_arrived("store.events", batch.events)
             con.execute("COMMIT")
         except BaseException:
             con.execute("ROLLBACK")
@@ -376,7 +374,7 @@ class EventStore:
             )
             self._make("earlier", EARLIER)
             con.execute(SCOPE)
-            patients = self._refresh(number)
+            patients = self._refresh()
             for statement in self.definition.on_calendar:
                 con.execute(
                     statement.replace("$batch", str(number))
@@ -398,12 +396,12 @@ class EventStore:
         self._go(small=False)
         con.execute("BEGIN")
         try:
-            number = self._next_batch()
+            self._next_batch()
             for part in range(parts):
                 bucket = f"FROM store.events WHERE patient_key % {parts} = {part}"
                 self._make("dirty", f"SELECT DISTINCT patient_key, patient_id {bucket}")
                 con.execute(f"CREATE OR REPLACE TEMP VIEW scope AS SELECT * {bucket}")
-                self._refresh(number)
+                self._refresh()
             con.execute(SCOPE)
             con.execute("COMMIT")
         except BaseException:
@@ -477,35 +475,55 @@ class EventStore:
         """
         if small == self._small:
             return
+        if small:  # what the last large batch left in memory would be written out and read again and again
+            self._lay_out()
+            with suppress(duckdb.TransactionException):  # somebody is reading: the next time, then
+                self._con.execute("CHECKPOINT store")
         self._small = small
         for name in self._plans:
             self._con.execute(f"DEALLOCATE {name}")
         self._plans.clear()
+        for step in self.definition.steps:
+            if step.lazy:  # of a few records, a table is made faster than a view is read
+                self._become("TABLE" if small else "VIEW", step.name, step.sql)
+            if step.stored:  # of a few patients, all rows are replaced faster than compared
+                self._become("VIEW" if small else "TABLE", f"changed_{step.name}", EVERYBODY)
         self._con.execute(f"SET disabled_optimizers = '{DATA_DEPENDENT if small else ''}'")
 
-    def _run(self, name: str, sql: str) -> None:
-        """Run a statement, in a small batch from a plan of that name."""
-        if not self._small:
-            self._con.execute(sql)
-            return
-        if name not in self._plans:
-            self._con.execute(f"PREPARE {name} AS {sql}")
-            self._plans.add(name)
-        self._con.execute(f"EXECUTE {name}")
+    def _become(self, kind: str, name: str, sql: str) -> None:
+        other = {"TABLE": "VIEW", "VIEW": "TABLE"}[kind]
+        self._con.execute(f"DROP {other} IF EXISTS temp.{name}")
+        self._con.execute(f"CREATE TEMP {kind} {name} AS {sql}")
 
-    def _make(self, name: str, sql: str) -> None:
-        """Fill a temporary table with a query; in a small batch without making it anew."""
+    def _run(self, name: str, sql: str) -> int:
+        """Run a statement, in a small batch from a plan of that name. Returns how many rows it changed."""
         if self._small:
-            self._run(f"clear_{name}", f"DELETE FROM temp.{name}")
-            self._run(f"fill_{name}", f"INSERT INTO temp.{name} {sql}")
-        else:
-            self._con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+            if name not in self._plans:
+                self._con.execute(f"PREPARE {name} AS {sql}")
+                self._plans.add(name)
+            sql = f"EXECUTE {name}"
+        rows: list[tuple[int]] = self._con.execute(sql).fetchall()
+        return rows[0][0]
 
-    def _insert_arrived(self, table: str, event_type: EventType, arrived: pa.Table) -> None:
+    def _make(self, name: str, sql: str) -> int:
+        """Fill a temporary table with a query; in a small batch without making it anew. Returns how many rows."""
+        if not self._small:
+            return self._run(f"make_{name}", f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+        self._run(f"clear_{name}", f"DELETE FROM temp.{name}")
+        return self._run(f"fill_{name}", f"INSERT INTO temp.{name} {sql}")
+
+    def _insert_arrived(self, table: str, events: Mapping[EventType, pa.Table]) -> None:
         """Add events as they were decoded; DuckDB finds `arrived` by its name in this frame."""
+        tables = [
+            columns.append_column("event_type", pa.repeat(str(event_type), columns.num_rows))
+            for event_type, columns in events.items()
+        ]
+        if not tables:
+            return
+        arrived = pa.concat_tables(tables, promote_options="default")  # noqa: F841
         self._con.execute(
             f"INSERT INTO {table} BY NAME SELECT *, md5_number_lower(patient_id) AS patient_key, "
-            f"{RECORD_KEY} AS record_key FROM (SELECT *, '{event_type}' AS event_type FROM arrived)"
+            f"{RECORD_KEY} AS record_key FROM arrived"
         )
 
     def _take_in(self, tombstones: Sequence[Tombstone]) -> int:
@@ -517,9 +535,7 @@ class EventStore:
         if not self._small:
             con.execute(SCOPE)
         self._run("drop_copies", DROP_COPIES)
-        self._run("keep_events", KEEP_EVENTS)
-        fresh: int = con.execute("SELECT count(*) FROM staged").fetchall()[0][0]
-        return fresh + len(tombstones)
+        return self._run("keep_events", KEEP_EVENTS) + len(tombstones)
 
     def _forget(self, tombstones: Sequence[Tombstone]) -> None:
         self._make("forgotten", FORGOTTEN)
@@ -542,20 +558,21 @@ class EventStore:
     def _derive(self) -> None:
         """Derive the dirty patients' relations from `scope`, and see whose stored rows are to change."""
         for step in self.definition.steps:
-            if not step.lazy:
+            if self._small or not step.lazy:
                 self._make(step.name, step.sql)
-            elif not self._small:
+            else:
                 self._con.execute(step.creation)
-        for step in self.definition.stored:
-            self._make(f"changed_{step.name}", CHANGED.format(step=step.name))
+        if not self._small:
+            for step in self.definition.stored:
+                self._make(f"changed_{step.name}", CHANGED.format(step=step.name))
         for relation in self.definition.on_change:
             self._make(relation.name, relation.sql)
 
-    def _refresh(self, number: int) -> int:
+    def _refresh(self) -> int:
         """Replace the rows of patients whose derived relations changed."""
         self._derive()
-        for statement in self.definition.on_refresh:
-            self._con.execute(statement.replace("$batch", str(number)))
+        for number, statement in enumerate(self.definition.on_refresh):
+            self._run(f"on_refresh_{number}", statement)
         for step in self.definition.stored:
             self._run(f"outdated_{step.name}", OUTDATED.format(step=step.name))
             self._run(f"renewed_{step.name}", RENEWED.format(step=step.name))
@@ -565,11 +582,10 @@ class EventStore:
     def _note_offsets(self, offsets: Mapping[tuple[str, int], int]) -> None:
         if not offsets:
             return
-        rows = [(t, p, self._topic_ids.get(t, ""), offset) for (t, p), offset in offsets.items()]
-        columns = ["topic", "partition", "topic_id", "next_offset"]
-        arrived = pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)))  # noqa: F841
+        values = [(t, p, self._topic_ids.get(t, ""), offset) for (t, p), offset in offsets.items()]
         self._con.execute(
-            "INSERT OR REPLACE INTO store.offsets SELECT topic, partition, topic_id, next_offset FROM arrived"
+            f"INSERT OR REPLACE INTO store.offsets VALUES {', '.join(['(?, ?, ?, ?)'] * len(values))}",
+            list(chain.from_iterable(values)),
         )
 
     def _note_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
