@@ -17,6 +17,10 @@ PROTOCOLS_DIR = Path(__file__).parent / "protocols"
 Window = Literal["clinical", "endoscopy"]
 Kind = Literal["fall", "below", "at_most", "per_cent_fall", "endoscopic_remission", "normalisation"]
 Number = Annotated[Decimal, BeforeValidator(lambda value: str(value) if isinstance(value, float) else value)]
+Predictor = Literal[
+    "baseline_cdai", "baseline_ses_cd", "baseline_crp", "baseline_fcal", "age", "male_sex", "disease_duration",
+    "prior_biologics", "perianal_disease", "complicated_behaviour", "colonic_disease",
+]  # fmt: skip
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -106,6 +110,18 @@ class Reference(Part):
     per_cent: Number
 
 
+class Regression(Part):
+    """Which outcomes are explained by what was known at baseline, by logistic regression (R7.1, R7.2).
+
+    `univariable`: each by itself. `multivariable`: these together.
+    """
+
+    timepoints: tuple[Name, ...]
+    endpoints: tuple[Name, ...]
+    univariable: tuple[Predictor, ...]
+    multivariable: tuple[Predictor, ...] = ()
+
+
 class Protocol(Part):
     """A whole protocol; `name` is the file's stem."""
 
@@ -125,6 +141,7 @@ class Protocol(Part):
     population: dict[Name, Population]
     endpoint: tuple[Endpoint, ...]
     reference: tuple[Reference, ...] = ()
+    regression: Regression | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -138,6 +155,11 @@ class Protocol(Part):
         for name, population in self.population.items():
             if population.parameter and population.parameter not in self.parameter:
                 raise ValueError(f"population {name}: no parameter {population.parameter!r}")
+        if self.regression:
+            for timepoint in set(self.regression.timepoints) - {t.name for t in self.timepoint}:
+                raise ValueError(f"regression: no timepoint {timepoint!r}")
+            for endpoint_name in set(self.regression.endpoints) - {e.name for e in self.endpoint}:
+                raise ValueError(f"regression: no endpoint {endpoint_name!r}")
         names = [endpoint.name for endpoint in self.endpoint]
         if len(set(names)) < len(names):
             raise ValueError("two endpoints have the same name")

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from services.outcomes.cohort_api import cohort_routes
 from services.outcomes.pages import add_outcomes_pages
+from services.outcomes.predictors.api import predictor_routes
 from services.outcomes.reading import OutcomesReader
 from services.query.api import query_routes
 from services.runtime.tokens import Caller, TokenStore
@@ -26,6 +27,7 @@ def create_outcomes_api(node: Node, tokens: TokenStore) -> FastAPI:
     reader = OutcomesReader(node)
     app.include_router(_routes(reader))
     app.include_router(cohort_routes(reader))
+    app.include_router(predictor_routes(reader.predictors, reader.calendar))
     snapshots = Snapshots(node)
     app.include_router(store_routes(node, WAITING, snapshots))
     app.include_router(query_routes(node, reader.calendar, snapshots))

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import duckdb
 
-from schemas.protocol import Parameter, Protocol
+from schemas.protocol import Parameter, Protocol, Regression
 from services.outcomes.outbox import TABLES
+from services.outcomes.predictors.reading import PREDICTORS_TABLE
 from services.outcomes.records import COLUMNS, EXTRACT
+from services.stream import settling
 from services.stream.definition import RECORDS, Relation, StoreDefinition
 
 SQL = Path(__file__).parent / "sql"
@@ -33,6 +35,15 @@ CREATE OR REPLACE TABLE reference_rates (
     n INTEGER, denominator INTEGER, per_cent DECIMAL(5, 2));
 """
 
+REGRESSION_TABLES = f"""
+CREATE OR REPLACE TABLE protocol_regressions (
+    protocol VARCHAR, timepoint VARCHAR, endpoint VARCHAR, ordinal INTEGER);
+CREATE OR REPLACE TABLE protocol_predictors (
+    protocol VARCHAR, predictor VARCHAR, ordinal INTEGER, multivariable BOOLEAN);
+{PREDICTORS_TABLE.creation};
+{settling.CREATION};
+"""
+
 REASONS = {
     "no_treatment": "never started an index drug",
     "consent_withdrawn": "consent was withdrawn before the window opened",
@@ -49,7 +60,7 @@ REASONS = {
 
 def fill_protocol_tables(con: duckdb.DuckDBPyConnection, protocols: Sequence[Protocol]) -> None:
     """Write the protocols, in order of evaluation, into the tables that the SQL reads."""
-    con.execute(PROTOCOL_TABLES)
+    con.execute(PROTOCOL_TABLES + REGRESSION_TABLES)
     for number, protocol in enumerate(protocols, start=1):
         name = protocol.name
         _insert(con, "protocols", [(name, number, protocol.version, protocol.drugs == "any")])
@@ -72,6 +83,8 @@ def fill_protocol_tables(con: duckdb.DuckDBPyConnection, protocols: Sequence[Pro
                     )
                 ],
             )  # fmt: skip
+        if protocol.regression:
+            _insert_regression(con, name, protocol.regression)
         _insert(
             con,
             "reference_rates",
@@ -111,6 +124,24 @@ def _insert_parameter(
                 )
             ],
         )
+
+
+def _insert_regression(con: duckdb.DuckDBPyConnection, protocol: str, regression: Regression) -> None:
+    _insert(
+        con,
+        "protocol_regressions",
+        [
+            (protocol, timepoint, endpoint, ordinal)
+            for timepoint in regression.timepoints
+            for ordinal, endpoint in enumerate(regression.endpoints)
+        ],
+    )
+    names = dict.fromkeys((*regression.univariable, *regression.multivariable))
+    _insert(
+        con,
+        "protocol_predictors",
+        [(protocol, name, ordinal, name in regression.multivariable) for ordinal, name in enumerate(names)],
+    )
 
 
 def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[object]]) -> None:
@@ -157,12 +188,13 @@ OUTCOMES = StoreDefinition(
         Relation.load(SQL, name)
         for name in (
             *("endpoint_states", "patient_outcomes", "cohort_rates", "cohort_changes", "cohort_funnel"),
-            *("biomarkers", "data_quality"),
+            *("biomarkers", "baseline_characteristics", "data_quality"),
         )
     ],
-    dated=("patient_outcomes", "cohort_rates", "cohort_changes", "cohort_funnel"),
+    dated=("patient_outcomes", "cohort_rates", "cohort_changes", "cohort_funnel", "baseline_characteristics"),
     tables=TABLES,
     keeps_dead_letters=True,
+    settled=(PREDICTORS_TABLE,),
     on_change=(WAITING,),
     on_refresh=OUTBOX,
     on_calendar=WINDOW_CROSSED,
@@ -173,6 +205,7 @@ OUTCOMES = StoreDefinition(
         "cohort_changes": "",
         "cohort_funnel": "",
         "biomarkers": "",
+        "baseline_characteristics": "",
         "data_quality": "",
     },
 )

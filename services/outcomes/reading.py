@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from services.outcomes.cohort import CohortReader
+from services.outcomes.predictors.asking import PredictorReader
 from services.runtime.tokens import Caller
 from services.stream.cache import PerCommit, PerDay
 from services.stream.http import Calendar, Order, Row, Where, not_here, visible
@@ -53,6 +54,7 @@ class OutcomesReader:
         self._findings = PerCommit(node, partial(self._ask, FINDING_COUNTS, {}, slow=True))
         self._accounts = PerDay(node, self._read_accounts)
         self.cohort = CohortReader(node, self._slow)
+        self.predictors = PredictorReader(node, self._slow)
 
     async def store(self) -> Row:
         """The store in one row: today, batch, events, patients, treated, sites, last_event_at."""

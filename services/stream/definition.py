@@ -19,6 +19,7 @@ import pyarrow as pa
 from schemas import Event, EventType
 from schemas.protocol import Protocol
 
+Cursor = duckdb.DuckDBPyConnection
 Columns = Mapping[str, "pa.Array[Any]"]
 Extract = Callable[[Sequence[Event]], Columns]
 
@@ -50,6 +51,25 @@ class Relation:
 
 
 @dataclass(frozen=True)
+class Settled:
+    """A table that takes more than SQL: computed anew in the background when no more data come in.
+
+    `read` takes what it needs from one state of the store, `compute` works on that alone.
+    """
+
+    name: str
+    columns: Mapping[str, str]  # name -> SQL type
+    read: Callable[[Cursor], Any]
+    compute: Callable[[Any], Sequence[Mapping[str, object]]]
+
+    @property
+    def creation(self) -> str:
+        """The statement that makes it, empty."""
+        columns = ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
+        return f"CREATE OR REPLACE TABLE {self.name} ({columns})"
+
+
+@dataclass(frozen=True)
 class StoreDefinition:
     """Everything that makes one DuckDB file: its events' columns, its relations and its public names."""
 
@@ -66,6 +86,7 @@ class StoreDefinition:
     on_refresh: Sequence[str] = ()  # run when new rows stand in temp, before they replace the old
     on_calendar: Sequence[str] = ()  # run when today moves: $before, $today, $batch
     keeps_dead_letters: bool = False  # until published; one service tells of them for all
+    settled: Sequence[Settled] = ()
     compared: Mapping[str, str] = field(
         default_factory=dict
     )  # what `verify` compares: name -> columns left out

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from schemas import Event, EventRefused, EventType, content_hash, parse_batch, parse_event
 from services.stream.decode import event_table
+from services.stream.settling import settle
 from services.stream.store import Batch, EventStore
 
 CHUNK_LINES = 20_000
@@ -75,6 +76,7 @@ def compute_stores(
         _tell_versions_apart(files, store)
         store.drop_copies()
         store.rebuild()
+        settle(store)
     return loaded
 
 

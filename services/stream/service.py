@@ -30,6 +30,7 @@ from services.stream.definition import StoreDefinition
 from services.stream.node import Node
 from services.stream.processor import Processor
 from services.stream.publisher import Outbox, Publisher
+from services.stream.settling import Settling
 from services.stream.store import EventStore
 
 log = logging.getLogger(__name__)
@@ -156,6 +157,8 @@ def build_faust_app(settings: Settings, design: Design, node: Node) -> faust.App
     )
     app.producer_only = design.agents is None  # else it would subscribe to nothing, and crash
     app.service(type("PullBatches", (Processor,), {"__init__": _bound(Processor, node)}))
+    if design.definition.settled:
+        app.service(type("SettleTables", (Settling,), {"__init__": _bound(Settling, node)}))
     app.service(type("PublishOutboxes", (Publisher,), {"__init__": _bound(Publisher, node, design.outboxes)}))
 
     @app.timer(interval=CALENDAR_SECONDS)  # type: ignore[untyped-decorator]

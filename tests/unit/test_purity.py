@@ -38,10 +38,11 @@ LAYERS = {
     "runtime": set(),
     "broker": set(),
     "simulation": set(),
+    "statistics": set(),
     "stream": {"runtime", "broker"},
     "ingest": {"runtime", "broker"},
     "query": {"runtime", "broker", "stream"},
-    "outcomes": {"runtime", "stream", "query"},
+    "outcomes": {"runtime", "statistics", "stream", "query"},
     "safety": {"runtime", "stream"},
 }
 """Which other packages of `services` a package may use."""
