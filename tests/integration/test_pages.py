@@ -26,7 +26,13 @@ CHROMIUM = Path("/usr/bin/chromium")
 WITHIN = 2_000
 """Milliseconds within which an open page shows a commit."""
 PAGES = {
-    "outcomes": ["/", "/patients?endpoint=crp_normalisation", "/patients/CD-0067", "/data-quality"],
+    "outcomes": [
+        "/",
+        "/patients?endpoint=crp_normalisation",
+        "/patients/CD-0067",
+        "/data-quality",
+        "/predictors",
+    ],
     "safety": ["/", "/incidence", "/patients/CD-0067"],
 }
 LINE = """element => { const box = element.getBoundingClientRect(); return [box.left, box.right] }"""

@@ -16,6 +16,7 @@ from twin.builders import enrolment, on, start, visit
 
 from schemas.protocol import Predictor as Named
 from schemas.protocol import load_protocol
+from services.outcomes.pages.predictors import LABELS, ratio_x
 from services.outcomes.predictors.models import COLUMNS, UNITS, Cases, Predictor, analyse
 from services.stream import settling
 from services.stream.files import compute_stores
@@ -274,10 +275,10 @@ async def test_nothing_is_computed_twice_for_one_state(live: Reading) -> None:
     service = Settling(live.node)
     await service.start()
     try:
-        await until_current(live)
-        count = live.node.committed.count
+        async with asyncio.timeout(60):
+            await live.node.committed.wait(0, 60)  # readers are told of the table as of a commit
         await asyncio.sleep(0.2)
-        assert live.node.committed.count == count
+        assert live.node.committed.count == 1
     finally:
         await service.stop()
 
@@ -337,3 +338,35 @@ async def test_a_service_without_patients_answers_too(tmp_path: Path) -> None:
 
 def test_rows_are_the_tables_columns() -> None:
     assert [field.name for field in fields(Predictor)] == list(COLUMNS)
+
+
+# -- the page ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_page_shows_one_outcome_and_draws_its_odds_ratios(cohort: Reading) -> None:
+    page = (await cohort.page("/predictors")).text
+    assert "Clinical remission, week 12" in page
+    assert page.count('data-predictor="baseline_cdai"') == 2
+    stored = of_remission(cohort.node.store)["univariable", "baseline_cdai"]
+    assert f'aria-label="odds ratio {stored["odds_ratio"]:.2f}, interval {stored["ci_low"]:.2f} to' in page
+    assert "None" not in page
+    other = (await cohort.page("/predictors?outcome=week_12/mucosal_healing")).text
+    assert "too few patients" in other
+    assert "separated" in other
+
+
+async def test_the_page_hides_what_the_route_hides(cohort: Reading) -> None:
+    assert "not shown" in (await cohort.page("/predictors?outcome=week_12/mucosal_healing", "clinic")).text
+
+
+@pytest.mark.parametrize("query", ["outcome=week_12/unheard_of", "outcome=x", "protocol=unheard_of"])
+async def test_an_outcome_that_was_not_analysed_is_not_found(cohort: Reading, query: str) -> None:
+    assert (await cohort.page(f"/predictors?{query}")).status_code == 404
+
+
+def test_a_ratio_and_its_inverse_stand_equally_far_from_one() -> None:
+    for ratio in (1.5, 3.0, 10.0):
+        left, middle, right = (ratio_x(value) or 0 for value in (1 / ratio, 1, ratio))
+        assert right - middle == pytest.approx(middle - left, abs=0.11)
+    assert ratio_x(1e-12) == ratio_x(0.1)
+    assert set(LABELS) == set(UNITS)

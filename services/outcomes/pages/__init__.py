@@ -11,6 +11,7 @@ from schemas.protocol import Protocol, load_protocol
 from services.outcomes.definition import REASONS
 from services.outcomes.pages import wording
 from services.outcomes.pages.course import courses
+from services.outcomes.pages.predictors import predictor_page
 from services.outcomes.pages.week12 import Choice, drugs_of, lines, reasons_of, shown
 from services.outcomes.reading import OutcomesReader
 from services.runtime.pages import PageRoute, Site, asked, visitor
@@ -43,6 +44,7 @@ def add_outcomes_pages(app: FastAPI, node: Node, reader: OutcomesReader, commits
         share=SHARE,
     )
     app.include_router(_routes(_Pages(site, node, reader, commits, protocols)))
+    app.include_router(predictor_page(site, reader, list(protocols)))
 
 
 class _Pages:
