@@ -40,7 +40,7 @@ BACKLOG_TRANSACTION_SECONDS = 2.0
 """A backlog's polls share a transaction up to so many records or so long: deriving costs by patients touched."""
 LONGEST_REST_SECONDS = 0.25
 DECODED_AHEAD = 3
-"""Decoded polls that may wait for the writing thread."""
+"""Decoded polls of a backlog that may wait for the writing thread; else what arrives meanwhile shares the next."""
 FETCH_BYTES = 512 * 1024
 """Per partition; bounds what waits in memory during a backlog."""
 
@@ -147,10 +147,10 @@ class Processor(Service):  # type: ignore[misc]
                 elif not under_way.arrivals:
                     continue
                 del polled  # half of a backlog's memory
-                while len(storing) >= DECODED_AHEAD or (storing and storing[0].done()):
-                    await storing.popleft()
                 storing.append(asyncio.create_task(self._store(under_way, batch, arrivals)))
                 del batch
+                while len(storing) > (DECODED_AHEAD if self.node.behind else 0):
+                    await storing.popleft()
         finally:
             for task in storing:
                 await task
