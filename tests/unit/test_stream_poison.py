@@ -96,6 +96,18 @@ def applied(definition: StoreDefinition, *batches: Sequence[KafkaRecord]) -> tup
     return len(rows(store, "FROM events")), letters
 
 
+def applied_together(definition: StoreDefinition, *batches: Sequence[KafkaRecord]) -> tuple[int, int]:
+    """The same where the batches share a transaction, as those of a backlog do."""
+    store = emptied(definition, TODAY)
+    letters = 0
+    for records in batches:
+        batch = decode_records({(records[0].topic, 0): records}, definition.extract)
+        store.stage(batch)
+        letters += len(batch.dead_letters)
+    store.commit()
+    return len(rows(store, "FROM events")), letters
+
+
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
 def test_a_bad_value_is_a_dead_letter_and_its_neighbour_an_event(value: bytes) -> None:
     batch = decode_records({(EVENT_TOPICS["lab"], 0): numbered(record(b"k", value))}, OUTCOMES.extract)  # type: ignore[index]
@@ -141,3 +153,4 @@ def test_a_tombstone_takes_back_what_came_before_it_whatever_the_batches(
     sent = numbered(*records)
     assert applied(OUTCOMES, sent) == expected
     assert applied(OUTCOMES, *([one] for one in sent)) == expected
+    assert applied_together(OUTCOMES, *([one] for one in sent)) == expected

@@ -3,9 +3,11 @@
 from datetime import date
 from typing import Any
 
-from stores import OUTCOMES, contents, load, open_store
+import pytest
+from stores import OUTCOMES, contents, kafka_records, load, open_store
 
 from services.stream import store as module
+from services.stream.decode import decode_records
 
 TODAY = date(2025, 1, 1)
 COMMON = {"site_id": "S01", "recorded_at": "2024-12-01T12:00:00Z"}
@@ -48,3 +50,51 @@ def test_small_and_large_batches_may_alternate() -> None:
     assert contents(mixed) == contents(expected)
     mixed.close()
     expected.close()
+
+
+def test_a_small_batch_follows_a_rebuild_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the last part of a rebuild looked at must not be all that the next batch sees."""
+    monkeypatch.setattr(module, "REBUILD_EVENTS", 3)
+    rebuilt = load(open_store(OUTCOMES, TODAY), [patient(1)])
+    rebuilt.rebuild()
+    load(rebuilt, [[event] for event in patient(2)])
+    expected = load(open_store(OUTCOMES, TODAY), [[*patient(1), *patient(2)]])
+    assert contents(rebuilt) == contents(expected)
+    rebuilt.close()
+    expected.close()
+
+
+def test_staged_batches_show_once_committed() -> None:
+    staged = open_store(OUTCOMES, TODAY)
+    for number in (1, 2):
+        staged.stage(decode_records(kafka_records(patient(number)), OUTCOMES.extract))
+    assert staged.execute("SELECT count(*) FROM store.events") == [(0,)]
+    applied = staged.commit()
+    assert (applied.records, applied.applied, applied.patients) == (8, 8, 2)
+    expected = load(open_store(OUTCOMES, TODAY), [patient(1), patient(2)])
+    assert contents(staged) == contents(expected)
+    staged.close()
+    expected.close()
+
+
+def test_what_was_discarded_is_gone() -> None:
+    store = open_store(OUTCOMES, TODAY)
+    store.stage(decode_records(kafka_records(patient(1)), OUTCOMES.extract))
+    store.discard()
+    assert store.commit().records == 0
+    load(store, [patient(2)])
+    assert store.execute("SELECT count(*) FROM store.patients") == [(1,)]
+    store.close()
+
+
+def test_what_could_not_be_committed_stays_staged(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(OUTCOMES, TODAY)
+    store.stage(decode_records(kafka_records(patient(1)), OUTCOMES.extract))
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "_note_offsets", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            store.commit()
+    assert store.execute("SELECT count(*) FROM store.events") == [(0,)]
+    assert store.commit().applied == 4
+    assert store.execute("SELECT count(*) FROM store.patients") == [(1,)]
+    store.close()
