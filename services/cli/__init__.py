@@ -18,6 +18,7 @@ SUMMARIES = {
     "simulate": "Write a realistic synthetic registry as JSON lines.",
     "compute": "Derive everything from files of events, without Kafka.",
     "query": "Read-only SQL over both stores.",
+    "export": "Analysis data sets: ADSL, ADRS, ADLB, ADAE as Parquet, CSV, Dataset-JSON, XPT.",
     "token": "Make, list and revoke access tokens.",
     "verify": "Recompute from Kafka in batch and compare with the live stores.",
     "wait": "Return when every acknowledged event is in the stores.",

@@ -25,8 +25,8 @@ HELP = """Read-only SQL over both stores, in DuckDB's dialect.
 
 The tables of outcomes and safety stand under their names (`FROM cohort_rates`, `FROM alerts`); a name that both
 have means that of outcomes, and `safety.patients` or `outcomes.patients` says which. The query cannot write, read
-other files or reach the network. With --as-of, patient_outcomes, cohort_rates and incidence are those of that day;
-so they are for any day as cohort_rates_at('2025-06-30').
+other files or reach the network. With --as-of, everything that has a macro such as
+cohort_rates_at(day) means its rows of that day.
 
 While the services run, their stores are read from snapshots at most 5 seconds old, which they write when asked;
 that takes a token whose role may query or verify: analyst, registry_lead, auditor.

@@ -191,7 +191,10 @@ OUTCOMES = StoreDefinition(
             *("biomarkers", "baseline_characteristics", "data_quality"),
         )
     ],
-    dated=("patient_outcomes", "cohort_rates", "cohort_changes", "cohort_funnel", "baseline_characteristics"),
+    dated=(
+        *("patients", "treated", "patient_outcomes", "biomarkers"),
+        *("cohort_rates", "cohort_changes", "cohort_funnel", "baseline_characteristics"),
+    ),
     tables=TABLES,
     keeps_dead_letters=True,
     settled=(PREDICTORS_TABLE,),

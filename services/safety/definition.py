@@ -89,7 +89,7 @@ SAFETY = StoreDefinition(
         Relation.load(SQL, "alerts_raised", stored=True),
     ],
     views=[Relation.load(SQL, name) for name in ("alerts", "incidence", "timeline")],
-    dated=("incidence",),
+    dated=("adverse_events", "lab_toxicities", "incidence"),
     on_change=(CHANGED_ALERTS, NUMBERED_ALERTS),
     on_refresh=NOTED_ALERTS,
     compared={

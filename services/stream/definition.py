@@ -80,7 +80,7 @@ class StoreDefinition:
     parameters: Callable[[duckdb.DuckDBPyConnection, Sequence[Protocol]], None]  # fills the protocol tables
     steps: Sequence[Relation]  # in order of derivation, each with a `patient_key`
     views: Sequence[Relation]  # over `scope`, `clock`, the steps and each other
-    dated: Sequence[str] = ()  # views that also exist as macros `<name>_at(as_of)`
+    dated: Sequence[str] = ()  # relations that also exist as macros `<name>_at(as_of)`
     tables: Sequence[str] = ()  # CREATE statements of what is not derived
     on_change: Sequence[Relation] = ()  # further temporary tables, over those that say what is to change
     on_refresh: Sequence[str] = ()  # run when new rows stand in temp, before they replace the old
@@ -103,8 +103,8 @@ class StoreDefinition:
 
     def dated_sql(self, name: str) -> str:
         """The SELECT of `<name>_at(as_of)`: everything derived anew from the stored events."""
-        view = next(view for view in self.views if view.name == name)
-        return self._chain(view, "SELECT * FROM events", set(), today="SELECT as_of::DATE AS today")
+        relation = next(r for r in (*self.views, *self.steps) if r.name == name)
+        return self._chain(relation, "SELECT * FROM events", set(), today="SELECT as_of::DATE AS today")
 
     def _chain(self, view: Relation, scope: str, given: set[str], today: str = "") -> str:
         """`view` behind a WITH of all it needs that is not `given`."""

@@ -44,6 +44,7 @@ LAYERS = {
     "query": {"runtime", "broker", "stream"},
     "outcomes": {"runtime", "statistics", "stream", "query"},
     "safety": {"runtime", "stream"},
+    "export": {"runtime"},
 }
 """Which other packages of `services` a package may use."""
 
@@ -52,11 +53,12 @@ ON_TOP = {"cli", "local"}
 
 USERS = {
     "duckdb": ("services/stream/", "services/outcomes/definition.py", "services/safety/definition.py",
-               "services/safety/action_log.py", "services/query/", "services/cli/"),
+               "services/safety/action_log.py", "services/query/", "services/export/", "services/cli/"),
     "faust": ("services/stream/", "services/safety/action_log.py"),
     "kafka": ("services/broker/", "services/ingest/publisher.py", "services/ingest/records.py",
               "services/stream/", "services/cli/"),
     "aiokafka": ("services/stream/", "services/cli/"),
+    "pandas": ("services/export/xpt.py",),
 }  # fmt: skip
 """Where a library may be imported: a second home needs a reason, given here."""
 

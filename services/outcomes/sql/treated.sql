@@ -1,4 +1,4 @@
--- One row per protocol and patient who took an index drug: first and last dose, first intercurrent event.
+-- One row per protocol and patient who took an index drug: first and last dose, first intercurrent event, death.
 WITH treatments AS (FROM current_records WHERE event_type = 'treatment'),
 index_starts AS (  -- contract: the drug of the protocol's list that was started first; never a corticosteroid
     SELECT protocols.protocol, patient_key, treatments.drug, on_date AS first_dose_on, at_time AS first_dose_at, site_id
@@ -19,20 +19,22 @@ histories AS (
             t.action = 'rescue'
             OR (t.action = 'stop' AND t.drug = i.drug AND t.reason IN ('adverse_event', 'lack_of_efficacy', 'death'))
             OR (t.action = 'start' AND t.drug <> i.drug AND therapies.drug IS NOT NULL)
-        )) AS changed_on
+        )) AS changed_on,
+        min(t.on_date) FILTER (t.action = 'stop' AND t.reason = 'death') AS stopped_by_death_on
     FROM index_starts AS i
     JOIN treatments AS t USING (patient_key)
     LEFT JOIN protocol_therapies AS therapies ON therapies.protocol = i.protocol AND therapies.drug = t.drug
     GROUP BY i.protocol, i.patient_key
 ),
 deaths AS (
-    SELECT i.protocol, patient_key, min(coalesce(resolved_on, on_date)) AS died_on
+    SELECT i.protocol, patient_key, min(coalesce(resolved_on, on_date)) AS died_on,
+        min(coalesce(resolved_on, on_date)) FILTER (coalesce(resolved_on, on_date) >= i.first_dose_on) AS died_treated_on
     FROM current_records JOIN index_starts AS i USING (patient_key) LEFT JOIN consents USING (patient_key)
     WHERE event_type = 'adverse_event' AND fatal
-      AND coalesce(resolved_on, on_date) BETWEEN i.first_dose_on AND least((SELECT today FROM clock), withdrawn_on)
+      AND coalesce(resolved_on, on_date) <= least((SELECT today FROM clock), withdrawn_on)
     GROUP BY i.protocol, patient_key
 )
 SELECT protocol, patient_key, drug, first_dose_on, first_dose_at, site_id AS start_site_id,
     CASE WHEN stopped_on > resumed_on THEN stopped_on END AS last_dose_on,
-    least(changed_on, died_on) AS intercurrent_on
+    least(changed_on, died_treated_on) AS intercurrent_on, least(died_on, stopped_by_death_on) AS died_on
 FROM index_starts JOIN histories USING (protocol, patient_key) LEFT JOIN deaths USING (protocol, patient_key)
