@@ -13,7 +13,7 @@ from services.export.definition import load_data_sets
 from services.export.tables import prepare
 from services.export.writing import FORMATS, export, file_names
 from services.query.snapshots import readable_files
-from services.query.stores import move_to, one_line, open_stores
+from services.query.stores import one_line, open_stores
 from services.runtime.clock import now
 from services.runtime.errors import OperatorError
 from services.runtime.settings import load_settings
@@ -95,10 +95,7 @@ def command(
             tempfile.TemporaryDirectory(prefix="week12-export-") as spill,
             open_stores(paths, temp_directory=spill) as con,
         ):
-            day = as_of.date() if as_of else None
-            asked = prepare(con, study, protocol, day)
-            if day:
-                move_to(con, day)
+            asked = prepare(con, study, protocol, as_of.date() if as_of else None)
             records = export(con, asked, data_sets, formats, folder, now())
     except OperatorError as error:
         raise click.ClickException(str(error)) from None

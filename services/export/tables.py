@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from services.export.definition import HERE, DataSet, value_sets
+from services.query.stores import move_to
 from services.runtime.errors import OperatorError
 
 BATCH_ROWS = 50_000
@@ -50,7 +51,10 @@ def prepare(con: duckdb.DuckDBPyConnection, study: str, protocol: str | None, as
     con.execute(
         "CREATE TEMP TABLE asked AS SELECT $1 AS study, $2 AS protocol", [asked.study, asked.protocol]
     )
-    con.execute((HERE / "sql" / "macros.sql").read_text(encoding="utf-8"))
+    if as_of:
+        move_to(con, as_of)
+    for name in ("macros", "protocol"):
+        con.execute((HERE / "sql" / f"{name}.sql").read_text(encoding="utf-8"))
     return asked
 
 

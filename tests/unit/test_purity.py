@@ -44,7 +44,7 @@ LAYERS = {
     "query": {"runtime", "broker", "stream"},
     "outcomes": {"runtime", "statistics", "stream", "query"},
     "safety": {"runtime", "stream"},
-    "export": {"runtime"},
+    "export": {"runtime", "query"},
 }
 """Which other packages of `services` a package may use."""
 

@@ -21,4 +21,4 @@ SELECT asked.study AS STUDYID, usubjid(asked.study, coalesce(p.site_id, a.site_i
     a.site_id || '/' || a.event_id AS SRCREC
 FROM adverse_events AS a CROSS JOIN asked
 LEFT JOIN patients AS p ON p.patient_id = a.patient_id
-LEFT JOIN treated AS t ON t.patient_key = p.patient_key AND t.protocol = asked.protocol
+LEFT JOIN index_treatments AS t ON t.patient_key = p.patient_key

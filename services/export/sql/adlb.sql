@@ -4,20 +4,20 @@ WITH results AS (
         b.site_id || '/' || b.event_id AS record
     FROM biomarkers AS b
     JOIN patients AS p ON p.patient_id = b.patient_id
-    CROSS JOIN asked
-    LEFT JOIN treated AS t ON t.patient_key = p.patient_key AND t.protocol = asked.protocol
+    LEFT JOIN index_treatments AS t ON t.patient_key = p.patient_key
 ),
-used AS (  -- by the normalisation endpoints: the baseline stands before the value
-    SELECT patient_id, replace(endpoint, '_normalisation', '') AS analyte, baseline_on IS NOT NULL AS has_baseline, event_ids
+used AS (  -- by the normalisation endpoints, as baseline or value
+    SELECT DISTINCT patient_id, replace(endpoint, '_normalisation', '') AS analyte, unnest(event_ids) AS record, baseline_on
     FROM patient_outcomes
     WHERE protocol = (SELECT protocol FROM asked) AND endpoint LIKE '%\_normalisation' ESCAPE '\'
 ),
-used_records AS (SELECT DISTINCT patient_id, analyte, unnest(event_ids) AS record FROM used),
+used_records AS (SELECT DISTINCT patient_id, analyte, record FROM used),
 baseline_records AS (
-    SELECT DISTINCT patient_id, analyte, event_ids[1] AS record FROM used WHERE has_baseline
-    UNION  -- R5.3 for all other analytes: the last result at or before the first dose
+    SELECT DISTINCT patient_id, analyte, record
+    FROM results JOIN used USING (patient_id, analyte, record) WHERE collected_on = baseline_on
+    UNION  -- R5.3 for analytes that no endpoint needs: the last result at or before the first dose
     SELECT patient_id, analyte, max(row(collected_on, site_id, event_id, record))[4]
-    FROM results WHERE days <= 0 AND analyte NOT IN (SELECT analyte FROM used)
+    FROM results WHERE days <= 0 AND analyte NOT IN (SELECT parameter FROM visit_windows)
     GROUP BY patient_id, analyte
 ),
 baselines AS (
@@ -25,18 +25,13 @@ baselines AS (
     FROM results SEMI JOIN baseline_records USING (patient_id, analyte, record)
     QUALIFY row_number() OVER (PARTITION BY patient_id, analyte ORDER BY collected_on DESC, record) = 1
 ),
-windows AS (  -- R4.1; an analyte that no endpoint needs follows the clinical visits
-    SELECT a.analyte, w.timepoint, w.target, w.opens, w.closes
-    FROM (SELECT DISTINCT analyte FROM results) AS a
-    JOIN protocol_windows AS w ON w.protocol = (SELECT protocol FROM asked)
-        AND w.parameter = CASE WHEN a.analyte IN (SELECT parameter FROM protocol_windows) THEN a.analyte ELSE 'cdai' END
-),
-placed AS (
-    SELECT record, patient_id, arg_min(timepoint, abs(days - target)) AS timepoint,
-        arg_min(target, abs(days - target)) AS target
-    FROM results JOIN windows USING (analyte)
-    WHERE days BETWEEN opens AND closes
-    GROUP BY record, patient_id
+placed AS (  -- R4.1; an analyte that no endpoint needs follows the clinical visits
+    SELECT r.record, r.patient_id, arg_min(w.timepoint, abs(r.days - w.target)) AS timepoint,
+        arg_min(w.target, abs(r.days - w.target)) AS target
+    FROM results AS r
+    JOIN visit_windows AS w ON r.days BETWEEN w.opens AND w.closes
+        AND w.parameter = CASE WHEN r.analyte IN (SELECT parameter FROM visit_windows) THEN r.analyte ELSE 'cdai' END
+    GROUP BY r.record, r.patient_id
 ),
 grades AS (
     SELECT patient_id, site_id || '/' || event_id AS record, max(grade) AS grade, max(baseline_grade) AS baseline_grade,

@@ -1,15 +1,12 @@
 -- One row per patient, timepoint and endpoint as observed; one more for each way to count missing values that is due.
-WITH targets AS (
-    SELECT DISTINCT timepoint, target FROM protocol_windows WHERE protocol = (SELECT protocol FROM asked)
-),
+WITH targets AS (SELECT DISTINCT timepoint, target FROM visit_windows),
 outcomes AS (
-    SELECT o.*, t.first_dose_on, targets.target, e.observed_when_due
+    SELECT o.*, t.first_dose_on, targets.target, o.endpoint IN (SELECT endpoint FROM endpoints_when_due) AS observed_when_due
     FROM patient_outcomes AS o
-    JOIN asked ON o.protocol = asked.protocol
-    JOIN patients AS p ON p.patient_id = o.patient_id
-    LEFT JOIN treated AS t ON t.patient_key = p.patient_key AND t.protocol = o.protocol
-    LEFT JOIN targets ON targets.timepoint = o.timepoint
-    LEFT JOIN protocol_endpoints AS e ON e.protocol = o.protocol AND e.endpoint = o.endpoint
+    JOIN patients AS p USING (patient_id)
+    LEFT JOIN index_treatments AS t USING (patient_key)
+    LEFT JOIN targets USING (timepoint)
+    WHERE o.protocol = (SELECT protocol FROM asked)
 ),
 counted AS (
     -- R4.8: clinical endpoints count once due; the others as soon as their value is there

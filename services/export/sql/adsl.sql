@@ -20,5 +20,5 @@ SELECT asked.study AS STUDYID, usubjid(asked.study, p.site_id, p.patient_id) AS 
     flag(len(p.prior_biologics) > 0) AS PRBIOFL, array_to_string(list_sort(p.prior_biologics), '; ') AS PRBIO,
     counted.cdai AS CDAIBL, counted.ses_cd AS SESCDBL
 FROM patients AS p CROSS JOIN asked
-LEFT JOIN treated AS t ON t.patient_key = p.patient_key AND t.protocol = asked.protocol
+LEFT JOIN index_treatments AS t ON t.patient_key = p.patient_key
 LEFT JOIN counted ON counted.patient_id = p.patient_id
