@@ -9,6 +9,7 @@ from services.outcomes.cohort_api import cohort_routes
 from services.outcomes.pages import add_outcomes_pages
 from services.outcomes.predictors.api import predictor_routes
 from services.outcomes.reading import OutcomesReader
+from services.outcomes.worklist import worklist_routes
 from services.query.api import query_routes
 from services.runtime.tokens import Caller, TokenStore
 from services.runtime.web import create_api, require
@@ -28,6 +29,7 @@ def create_outcomes_api(node: Node, tokens: TokenStore) -> FastAPI:
     app.include_router(_routes(reader))
     app.include_router(cohort_routes(reader))
     app.include_router(predictor_routes(reader.predictors, reader.calendar))
+    app.include_router(worklist_routes(reader.worklist, reader.calendar))
     snapshots = Snapshots(node)
     app.include_router(store_routes(node, WAITING, snapshots))
     app.include_router(query_routes(node, reader.calendar, snapshots))

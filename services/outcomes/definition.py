@@ -188,11 +188,11 @@ OUTCOMES = StoreDefinition(
         Relation.load(SQL, name)
         for name in (
             *("endpoint_states", "patient_outcomes", "cohort_rates", "cohort_changes", "cohort_funnel"),
-            *("biomarkers", "baseline_characteristics", "data_quality"),
+            *("biomarkers", "baseline_characteristics", "worklist", "data_quality"),
         )
     ],
     dated=(
-        *("patients", "treated", "patient_outcomes", "biomarkers"),
+        *("patients", "treated", "patient_outcomes", "biomarkers", "worklist"),
         *("cohort_rates", "cohort_changes", "cohort_funnel", "baseline_characteristics"),
     ),
     tables=TABLES,
@@ -209,6 +209,7 @@ OUTCOMES = StoreDefinition(
         "cohort_funnel": "",
         "biomarkers": "",
         "baseline_characteristics": "",
+        "worklist": "",
         "data_quality": "",
     },
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.outcomes.cohort import CohortReader
 from services.outcomes.predictors.asking import PredictorReader
+from services.outcomes.worklist import WorklistReader
 from services.runtime.tokens import Caller
 from services.stream.cache import PerCommit, PerDay
 from services.stream.http import Calendar, Order, Row, Where, not_here, visible
@@ -55,6 +56,7 @@ class OutcomesReader:
         self._accounts = PerDay(node, self._read_accounts)
         self.cohort = CohortReader(node, self._slow)
         self.predictors = PredictorReader(node, self._slow)
+        self.worklist = WorklistReader(node, self._slow)
 
     async def store(self) -> Row:
         """The store in one row: today, batch, events, patients, treated, sites, last_event_at."""

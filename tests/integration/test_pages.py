@@ -14,7 +14,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 from reading_helpers import OUTCOMES, SAFETY, Reading, cohort_events, filled
-from twin.builders import adverse_event, enrolment, start, visit
+from twin.builders import adverse_event, enrolment, on, start, visit
 
 from services.broker.process import free_port
 from services.runtime.serve import serve
@@ -32,6 +32,7 @@ PAGES = {
         "/patients/CD-0067",
         "/data-quality",
         "/predictors",
+        "/worklist?which=all&as_of=2024-06-30",
     ],
     "safety": ["/", "/incidence", "/patients/CD-0067"],
 }
@@ -292,6 +293,28 @@ def test_from_a_figure_to_its_patients_to_a_patient_to_their_timeline_and_back_i
     page.wait_for_url("**as_of=2024-06-30**")
     expect(page.get_by_text("As of 2024-06-30", exact=True)).to_be_visible()
     expect(page.get_by_role("heading", name="Rates at S01")).to_be_visible()
+
+
+@pytest.mark.browser
+def test_the_worklist_shortens_by_itself_and_comes_as_a_file(
+    live: Site, visit_site: Callable[..., Visitor]
+) -> None:
+    live.commit("outcomes", visit(-2, cdai=300, site_id="S01"))
+    live.run(live.services["outcomes"].node.write(live.services["outcomes"].node.store.set_today, on(80)))
+    live.commit("outcomes", visit(-1, "later", hbi=5, site_id="S01"))
+    page = visit_site(live, "clinic").open("outcomes")
+    page.get_by_role("link", name="Worklist").click()
+    row = page.locator("#worklist tbody tr")
+    expect(row).to_contain_text("W12-0001")
+    expect(row).to_contain_text("CDAI visit")
+    expect(row.locator("td.n")).to_have_text("18")  # day 98 closes the window
+    with page.expect_download() as awaited:
+        page.get_by_role("link", name="as CSV").click()
+    lines = Path(awaited.value.path()).read_text(encoding="utf-8").splitlines()
+    assert awaited.value.suggested_filename == f"worklist-{on(80)}.csv"
+    assert [line.split(",")[1] for line in lines[1:]] == ["W12-0001"]
+    live.commit("outcomes", visit(79, cdai=100, site_id="S01"))
+    expect(page.get_by_text("Nothing is due")).to_be_visible(timeout=2 * WITHIN)
 
 
 # -- alerts ----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from twin.incidence import adverse_event_rows, incidence_rows
 from twin.patients import patient_row
 from twin.rates import cohort_rows
 from twin.records import Event, histories
+from twin.worklist import worklist_rows
 
 Row = dict[str, Any]
 
@@ -24,14 +25,18 @@ __all__ = ["Row", "outcomes", "safety"]
 def outcomes(
     events: Sequence[Event], today: date, timepoints: Sequence[Timepoint] = (WEEK_12,)
 ) -> dict[str, list[Row]]:
-    """The tables `patients`, `patient_outcomes` and `cohort_rates` as of `today`."""
+    """The tables `patients`, `patient_outcomes`, `cohort_rates` and `worklist` as of `today`."""
     people = [history for history in histories(events, today) if history.records]
     patients = [(history, patient_row(history)) for history in people]
-    rows = [row for history, patient in patients for row in outcome_rows(history, patient, today, timepoints)]
+    of_patient = [
+        (history, outcome_rows(history, patient, today, timepoints)) for history, patient in patients
+    ]
+    rows = [row for _, outcomes in of_patient for row in outcomes]
     return {
         "patients": [patient for _, patient in patients],
         "patient_outcomes": rows,
         "cohort_rates": cohort_rows(rows),
+        "worklist": [row for history, own in of_patient for row in worklist_rows(history, own, today)],
     }
 
 

@@ -30,6 +30,7 @@ ROUTES = {
     "/v1/patients/CD-0001": "read_patients",
     "/v1/outcomes": "read_patients",
     "/v1/data-quality": "read_patients",
+    "/v1/worklist": "read_patients",
     "/v1/cohort": "read_rates",
 }
 

@@ -21,7 +21,7 @@ from services.runtime.sessions import COOKIE
 from services.stream.store import EventStore
 
 OUTCOMES_PAGES = ["/", "/?site=S01", "/?as_of=2024-06-30", "/patients", "/patients/CD-0001", "/data-quality",
-                  "/predictors"]  # fmt: skip
+                  "/predictors", "/worklist"]  # fmt: skip
 SAFETY_PAGES = ["/", "/?state=any&severity=high", "/incidence?at=S02&as_of=2024-06-30", "/patients/CD-0001"]
 VOID = {"meta", "link", "input", "br", "img"}
 

@@ -1,4 +1,4 @@
-"""The pages of outcomes: week 12 beside the published table, patients, a patient, data quality."""
+"""The pages of outcomes: week 12 beside the published table, patients, a patient, worklist, data quality."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +13,7 @@ from services.outcomes.pages import wording
 from services.outcomes.pages.course import courses
 from services.outcomes.pages.predictors import predictor_page
 from services.outcomes.pages.week12 import Choice, drugs_of, lines, reasons_of, shown
+from services.outcomes.pages.worklist import WorklistPage
 from services.outcomes.reading import OutcomesReader
 from services.runtime.pages import PageRoute, Site, asked, visitor
 from services.runtime.pages.drawing import Axis
@@ -63,6 +64,7 @@ class _Pages:
         self.reader = reader
         self.commits = commits
         self.protocols = protocols
+        self._worklist = WorklistPage(site, node, reader.worklist, reader.calendar, commits)
 
     def _protocol(self, wanted: dict[str, str]) -> Protocol:
         name = wanted["protocol"] or next(iter(self.protocols))
@@ -163,6 +165,12 @@ class _Pages:
             timeline=self.site.address(request, "safety", f"/patients/{quote(patient_id, safe='')}"),
         )
 
+    async def worklist(self, request: Request, caller: Caller, wanted: dict[str, str]) -> Response:
+        """What centres have to do."""
+        store = await self.reader.store()
+        sites = [name for name in store["sites"] or [] if caller.may_see(name)]
+        return await self._worklist.show(request, caller, wanted, sites, list(self.protocols))
+
     async def quality(self, request: Request, caller: Caller, wanted: dict[str, str]) -> Response:
         """What is wrong with the records, centre by centre."""
         equal = {"site_id": wanted["site"] or None, "rule": wanted["rule"] or None}
@@ -194,6 +202,11 @@ def _routes(pages: _Pages) -> APIRouter:
     @router.get("/patients/{patient_id:path}")
     async def patient(request: Request, caller: PatientReader, patient_id: str) -> Response:
         return await pages.patient(request, caller, patient_id, asked(request, "as_of")["as_of"])
+
+    @router.get("/worklist")
+    async def worklist(request: Request, caller: PatientReader) -> Response:
+        names = ("site", "timepoint", "state", "which", "protocol", "as_of")
+        return await pages.worklist(request, caller, asked(request, *names))
 
     @router.get("/data-quality")
     async def quality(request: Request, caller: PatientReader) -> Response:

@@ -1,0 +1,97 @@
+"""What centres have to do: windows that open, are open without a value, or close soon."""
+
+import asyncio
+import csv
+import io
+from collections.abc import Iterable
+from datetime import date
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
+
+from services.runtime.tokens import Caller
+from services.runtime.web import require
+from services.stream.cache import PerDay
+from services.stream.http import AsOf, Calendar, Row, answer, matching, visible
+from services.stream.node import Node
+
+WORKLIST = """
+SELECT *, len(counted) > 0 AS counts FROM {source}
+ORDER BY window_end, site_id, patient_id, protocol, timepoint, window_start
+"""
+COLUMNS = (
+    *("site_id", "patient_id", "drug", "protocol", "timepoint", "state", "window_start", "window_end"),
+    *("days_left", "missing", "counted"),
+)
+State = Literal["opens", "open", "closes"]
+PatientReader = Annotated[Caller, Depends(require("read_patients"))]
+
+
+class WorklistReader:
+    """Asks the store for `worklist`, at most once a commit. Days are None for today."""
+
+    def __init__(self, node: Node, slow: asyncio.Semaphore) -> None:
+        """`slow`: held by whoever reads every event."""
+        self._node = node
+        self._slow = slow
+        self._rows = PerDay(node, self._read)
+
+    async def rows(self, caller: Caller, day: date | None, **wanted: object) -> list[Row]:
+        """The rows of the caller's centres that have every value wanted; what closes first stands first."""
+        return matching(visible(await self._rows.get(day), caller), wanted)
+
+    async def _read(self, day: date | None) -> list[Row]:
+        source = "worklist" if day is None else f"worklist_at(DATE '{day}')"
+        if day is None:
+            return await self._node.read(WORKLIST.format(source=source))
+        async with self._slow:
+            return await self._node.read(WORKLIST.format(source=source))
+
+
+def worklist_routes(reader: WorklistReader, calendar: Calendar) -> APIRouter:
+    """`GET /v1/worklist`."""
+    router = APIRouter(prefix="/v1", tags=["outcomes"])
+
+    @router.get(
+        "/worklist",
+        summary="Windows that open within 14 days, are open without a value, or close within 14 days",
+        description="Rows of `worklist` in the caller's centres, what closes first above. `missing` names what has "
+        "no value yet, `counted` what of it some outcome counts, because the patient's baseline qualifies.",
+    )
+    async def worklist(
+        caller: PatientReader,
+        site_id: str | None = None,
+        protocol: str | None = None,
+        timepoint: str | None = None,
+        state: State | None = None,
+        counts: Annotated[
+            bool | None, Query(description="Only rows that some outcome counts; or only others.")
+        ] = None,
+        format: Literal["json", "csv"] = "json",
+        as_of: AsOf = None,
+    ) -> Response:
+        day = await calendar.past(as_of)
+        rows = await reader.rows(
+            caller, day, site_id=site_id, protocol=protocol, timepoint=timepoint, state=state, counts=counts
+        )
+        shown = day or await calendar.today()
+        if format == "json":
+            return answer(as_of=shown, rows=rows)
+        disposition = f'attachment; filename="worklist-{shown}.csv"'
+        return Response(as_csv(rows), media_type="text/csv", headers={"Content-Disposition": disposition})
+
+    return router
+
+
+def as_csv(rows: Iterable[Row]) -> str:
+    """The rows for a spreadsheet; several missing values stand in one cell."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([_cell(row[name]) for name in COLUMNS] for row in rows)
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    return ", ".join(value) if isinstance(value, list) else value
