@@ -39,9 +39,9 @@ BACKLOG_TRANSACTION_RECORDS = 60_000
 BACKLOG_TRANSACTION_SECONDS = 2.0
 """A backlog's polls share a transaction up to so many records or so long: deriving costs by patients touched."""
 LONGEST_REST_SECONDS = 0.25
-DECODED_AHEAD = 3
+DECODED_AHEAD = 2
 """Decoded polls of a backlog that may wait for the writing thread; else what arrives meanwhile shares the next."""
-FETCH_BYTES = 512 * 1024
+FETCH_BYTES = 256 * 1024
 """Per partition; bounds what waits in memory during a backlog."""
 
 
