@@ -1,6 +1,7 @@
-"""`week12 query` and `POST /v1/query` beside running services, and after they stopped."""
+"""`week12 query`, `POST /v1/query` and `week12 export` beside running services, and after they stopped."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -23,8 +24,15 @@ def rows(services: RunningServices, sql: str) -> list[dict[str, Any]]:
     return found
 
 
+def export(services: RunningServices, folder: Path) -> dict[str, bytes]:
+    """The files of an export by name."""
+    done = services.week12("export", str(folder), "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def test_both_stores_answer_while_the_services_run_and_after(
-    make_broker: Callable[[BrokerKind], Broker], run_services: Callable[..., RunningServices]
+    make_broker: Callable[[BrokerKind], Broker], run_services: Callable[..., RunningServices], tmp_path: Path
 ) -> None:
     services = run_services(make_broker("embedded"))
     events = generate()
@@ -39,5 +47,9 @@ def test_both_stores_answer_while_the_services_run_and_after(
     assert over_http.json()["rows"] == [[33, 77, reported]]
     assert over_http.json()["stores"].keys() == {"outcomes", "safety"}
 
+    live = export(services, tmp_path / "live")
+    assert len(live["adae.csv"].splitlines()) == 1 + reported
+
     services.stop()
     assert rows(services, RATE) == expected
+    assert export(services, tmp_path / "rest") == live

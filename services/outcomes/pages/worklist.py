@@ -14,7 +14,7 @@ from services.runtime.tokens import Caller
 from services.stream.http import Calendar, Commits, not_here, page_version
 from services.stream.node import Node
 
-STATES = {"closes": "close within 14 days", "open": "open", "opens": "open within 14 days"}
+STATES = {"closes": "closing within 14 days", "open": "open", "opens": "opening within 14 days"}
 """States of a row in words, the urgent first."""
 TONES = {"closes": "high", "open": "medium", "opens": "low"}
 SHOWN = 200
