@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import duckdb
 import orjson
 from mode import Service
 
@@ -89,8 +88,8 @@ class Settling(Service):  # type: ignore[misc]
             seen = self.node.committed.count
             try:
                 batch = await self._compute(batch)
-            except duckdb.Error as error:
-                log.error("the store cannot take a computed table (%s): trying again", type(error).__name__)
+            except Exception as error:  # whatever it is, the stream goes on without these tables
+                log.error("tables could not be computed (%s): trying again", type(error).__name__)
                 seen = -1
                 await self.sleep(RETRY_SECONDS)
 

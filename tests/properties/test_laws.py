@@ -14,6 +14,7 @@ from strategies import Case, batches, cases, disorder
 from schemas import parse_event
 from services.stream.definition import StoreDefinition
 from services.stream.files import compute_stores
+from services.stream.settling import settle
 
 FEW = settings(max_examples=12)
 """A law that is broken shows in few examples; `--hypothesis-profile=explore` leaves more room elsewhere."""
@@ -110,6 +111,17 @@ def test_compute_gives_the_same_tables(definition: StoreDefinition, case: Case, 
     loaded = compute_stores([path], [store])
     assert (loaded.events, loaded.rejects) == (len(arrivals), [])
     assert contents(store) == live
+
+
+@FEW
+@given(case=cases(), data=st.data())
+def test_tables_that_settle_follow_from_the_events(case: Case, data: st.DataObject) -> None:
+    found = []
+    for arrivals in ([case.events], data.draw(batches(data.draw(disorder(case.events))))):
+        store = load(emptied(OUTCOMES, case.today), arrivals)
+        settle(store)
+        found.append([rows(store, f"FROM {table.name} ORDER BY ALL") for table in OUTCOMES.settled])
+    assert found[0] == found[1]
 
 
 def test_a_snapshot_is_the_store(tmp_path: Path) -> None:

@@ -283,6 +283,29 @@ async def test_nothing_is_computed_twice_for_one_state(live: Reading) -> None:
         await service.stop()
 
 
+async def test_a_failure_is_tried_again_and_stops_nothing_else(
+    live: Reading, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(settling, "RETRY_SECONDS", 0.02)
+    failures = [RuntimeError("patient W12-0001"), MemoryError()]
+
+    def write(*arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        original(*arguments)
+
+    original = settling.write
+    monkeypatch.setattr(settling, "write", write)
+    service = Settling(live.node)
+    await service.start()
+    try:
+        await until_current(live)
+    finally:
+        await service.stop()
+    assert "RuntimeError" in caplog.text
+    assert "W12-0001" not in caplog.text
+
+
 # -- who may see it ----------------------------------------------------------------------------------------------
 
 
