@@ -20,6 +20,7 @@ from benchmarks.kafka import Reached
 from services.outcomes.service import DESIGN
 from services.runtime.collector import relax_collector
 from services.runtime.logs import configure_logs
+from services.runtime.memory import tame_allocators
 from services.runtime.settings import Settings, load_settings
 from services.stream import processor, service
 from services.stream.store import Applied, EventStore
@@ -76,6 +77,7 @@ def main() -> None:
     Clock.total = int(sys.argv[1])
     vars(processor)["AIOKafkaConsumer"] = ClockedConsumer
     vars(service)["EventStore"] = ClockedStore
+    tame_allocators()
     settings = load_settings()
     configure_logs("outcomes", settings.log_level)
     uvloop.run(_run(settings))

@@ -8,6 +8,7 @@ import uvloop
 from services.runtime.collector import relax_collector
 from services.runtime.errors import OperatorError
 from services.runtime.logs import configure_logs
+from services.runtime.memory import tame_allocators
 from services.runtime.serve import stop_on_signals
 from services.runtime.settings import Settings, load_settings
 from services.stream.service import Design, run
@@ -16,6 +17,7 @@ from services.stream.service import Design, run
 def run_service(design: Design, host: str | None, port: int | None) -> None:
     """Run until Ctrl-C; what the operator must put right is one line and exit code 1."""
     name = design.definition.name
+    tame_allocators()
     try:
         given = {"host": host, f"{name}_port": port}
         settings = load_settings(**{key: value for key, value in given.items() if value is not None})

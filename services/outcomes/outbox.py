@@ -9,7 +9,7 @@ from schemas.topics import OUTCOMES as TOPIC
 from services.stream.publisher import Message
 from services.stream.store import EventStore
 
-PATIENTS_AT_ONCE = 1_000
+PATIENTS_AT_ONCE = 250
 
 ROWS = f"""
 WITH waiting AS MATERIALIZED (

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     """Copies of each new topic; -1 leaves it to the broker's default."""
     dead_letter_days: Positive = 90
 
-    batch_max_records: Positive = 6_000
+    batch_max_records: Positive = 5_000
     linger_ms: Annotated[int, Field(ge=0)] = 50
     """How long a processor gathers records for one transaction."""
     fetch_max_wait_ms: Positive = 500

@@ -35,7 +35,7 @@ IDLE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 BACKLOG_RECORDS = 1_000
 """So many left in the log after a poll are a backlog: publication and gauges wait for its end."""
-BACKLOG_TRANSACTION_RECORDS = 60_000
+BACKLOG_TRANSACTION_RECORDS = 50_000
 BACKLOG_TRANSACTION_SECONDS = 2.0
 """A backlog's polls share a transaction up to so many records or so long: deriving costs by patients touched."""
 LONGEST_REST_SECONDS = 0.25

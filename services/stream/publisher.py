@@ -25,7 +25,7 @@ IDLE_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
 """Commits that follow each other so closely share a publication."""
-FULL_ROUND = 500
+FULL_ROUND = 250
 """An outbox that gives so many messages at once may hold more."""
 BACKLOG_PATIENCE_SECONDS = 5.0
 """While a backlog is worked off, publication waits up to this long: only the newest state matters."""

@@ -188,7 +188,7 @@ class EventStore:
         protocols: Sequence[Protocol],
         *,
         today: date,
-        memory_limit: str = "192MB",
+        memory_limit: str = "160MB",
         threads: int = 1,
     ) -> None:
         """Open or create the store, and rebuild what is derived if the definition changed.
