@@ -1,5 +1,7 @@
 -- One row per patient, timepoint and endpoint as observed; one more for each way to count missing values that is due.
-WITH targets AS (SELECT DISTINCT timepoint, target FROM visit_windows),
+WITH targets AS (  -- day 0 is the baseline's
+    SELECT DISTINCT timepoint, target FROM visit_windows WHERE timepoint <> 'baseline' UNION ALL SELECT 'baseline', 0
+),
 outcomes AS (
     SELECT o.*, t.first_dose_on, targets.target, o.endpoint IN (SELECT endpoint FROM endpoints_when_due) AS observed_when_due
     FROM patient_outcomes AS o

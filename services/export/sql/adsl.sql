@@ -1,6 +1,6 @@
 -- One row per patient: who they are, what they took and when, and in which analyses they count.
 WITH counted AS (
-    SELECT patient_id, bool_or(population) AS counted,
+    SELECT patient_id, bool_or(population AND timepoint <> 'baseline') AS counted,
         any_value(baseline_value) FILTER (endpoint = 'clinical_remission') AS cdai,
         any_value(baseline_value) FILTER (endpoint = 'endoscopic_response') AS ses_cd
     FROM patient_outcomes WHERE protocol = (SELECT protocol FROM asked)

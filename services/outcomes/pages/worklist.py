@@ -19,7 +19,7 @@ STATES = {"closes": "closing within 14 days", "open": "open", "opens": "opening 
 TONES = {"closes": "high", "open": "medium", "opens": "low"}
 SHOWN = 200
 """Rows of the page; the file holds all."""
-ASKED = {"cdai": "CDAI visit", "ses_cd": "endoscopy"}
+ASKED = {"cdai": "CDAI visit", "hbi": "HBI", "pro2": "PRO2", "ses_cd": "endoscopy"}
 
 
 def asks(parameter: str) -> str:
