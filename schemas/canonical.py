@@ -40,6 +40,11 @@ class RecordKey(NamedTuple):
     version: int
     h: str
 
+    @property
+    def text(self) -> str:
+        """The key as `record_key` writes it."""
+        return _join(*self)
+
 
 def record_key(event: Event, content_hash: str) -> str:
     """`patient_id|site_id|event_id|version|h`; `|` and `%` inside a part are percent-encoded."""

@@ -13,6 +13,7 @@ DEAD_LETTERS: Final = "registry.dead-letters.v1"
 OUTCOMES: Final = "registry.outcomes.v1"
 ALERTS: Final = "registry.alerts.v1"
 ALERT_ACTIONS: Final = "registry.alert-actions.v1"
+ERASURES: Final = "registry.erasures.v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,5 @@ def _topic(name: str, entry: Mapping[str, Any], document: Mapping[str, Any]) -> 
 
 TOPICS: Final[dict[str, Topic]] = _read(Path(__file__).with_name("topics.toml"))
 EVENT_TOPICS: Final[dict[EventType, str]] = {t.event_type: t.name for t in TOPICS.values() if t.event_type}
+INPUT_TOPICS: Final = (ERASURES, *EVENT_TOPICS.values())
+"""What the stores are a function of."""

@@ -95,8 +95,11 @@ class Ingest:
         self.settings: Settings = load_settings(data_dir=folder, **settings)
         self.metrics = Metrics("ingest")
         self.tokens = TokenStore(self.settings.tokens_path)
+        self.erased: set[str] = set()
         self.secret = self.tokens.add("clinic-01", ["submitter"], ["S01"])
-        self.app: FastAPI = create_ingest_api(self.settings, self.metrics, self.tokens, publisher)
+        self.app: FastAPI = create_ingest_api(
+            self.settings, self.metrics, self.tokens, publisher, lambda patient_id: patient_id in self.erased
+        )
 
     def count(self, name: str, **labels: str) -> float:
         """A metric's value; 0 where it was never touched."""

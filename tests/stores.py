@@ -75,12 +75,14 @@ def emptied(definition: StoreDefinition, today: date) -> EventStore:
     store = _reusable(definition.name)
     tables = store.execute(
         "SELECT table_name FROM duckdb_tables() WHERE database_name = 'store' AND (table_name IN "
-        "('events', 'offsets', 'outbox', 'dead_letters', 'alert_actions', 'alert_changes') OR table_name IN "
+        "('events', 'offsets', 'outbox', 'dead_letters', 'alert_actions', 'alert_changes', 'erasures', "
+        "'tombstones') OR table_name IN "
         f"({', '.join(repr(step.name) for step in definition.stored)}))"
     )
     for (table,) in tables:
         store.execute(f"DELETE FROM store.{table}")
     store.execute("UPDATE store.clock SET today = ?, batch = 0", [today])
+    store._eraser.recall()
     return store
 
 

@@ -30,7 +30,13 @@ UNKNOWN_TYPE = "unknown"
 
 Status: TypeAlias = Literal["accepted", "duplicate", "refused"]
 
-HTTP_STATUS = {"site_forbidden": 403, "version_conflict": 409, "too_large": 413, "json_malformed": 400}
+HTTP_STATUS = {
+    "site_forbidden": 403,
+    "erased": 410,
+    "version_conflict": 409,
+    "too_large": 413,
+    "json_malformed": 400,
+}
 """What a refusal code is as an HTTP status; every other one is 422."""
 
 
@@ -62,12 +68,21 @@ class Verdict:
         self.status, self.event, self.refusals = "refused", None, (Refusal(path, code, message),)
 
 
-def admit(items: Sequence[Item], may_write: Callable[[str], bool]) -> list[Verdict]:
-    """Judge the events of one request, in their order; `may_write` answers for a `site_id`."""
+def admit(
+    items: Sequence[Item],
+    may_write: Callable[[str], bool],
+    is_erased: Callable[[str], bool] = lambda _patient_id: False,
+) -> list[Verdict]:
+    """Judge the events of one request, in their order.
+
+    `may_write` answers for a `site_id`, `is_erased` for a `patient_id`.
+    """
     verdicts = [_verdict(item, parsed) for item, parsed in zip(items, _parse(items), strict=True)]
     for verdict in verdicts:
         if verdict.event is not None and not may_write(verdict.event.site_id):
             verdict.refuse("site_forbidden", "site_id", "is not a centre this token may write for")
+        elif verdict.event is not None and is_erased(verdict.event.patient_id):
+            verdict.refuse("erased", "patient_id", "was erased from the registry: nothing is taken any more")
     _tell_repeats_apart(verdicts)
     return verdicts
 

@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Annotated, Any
@@ -38,15 +38,19 @@ _TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def create_ingest_api(
-    settings: Settings, metrics: Metrics, tokens: TokenStore, publisher: Publisher
+    settings: Settings,
+    metrics: Metrics,
+    tokens: TokenStore,
+    publisher: Publisher,
+    is_erased: Callable[[str], bool],
 ) -> FastAPI:
-    """The HTTP side of ingest, on a publisher that may be a fake."""
+    """The HTTP side of ingest, on a publisher that may be a fake; `is_erased` answers for a `patient_id`."""
 
     def ready() -> tuple[bool, dict[str, str]]:
         return publisher.ready, {"kafka": "connected" if publisher.ready else "away"}
 
     app = create_api("ingest", settings, metrics, tokens, ready)
-    app.include_router(_router(_Ingest(settings, metrics, publisher)))
+    app.include_router(_router(_Ingest(settings, metrics, publisher, is_erased)))
     _describe_events(app)
     return app
 
@@ -54,8 +58,11 @@ def create_ingest_api(
 class _Ingest:
     """What a request goes through, in order; each step may raise a Problem."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, publisher: Publisher) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, publisher: Publisher, is_erased: Callable[[str], bool]
+    ) -> None:
         self.settings = settings
+        self.is_erased = is_erased
         self.metrics = metrics
         self.publisher = publisher
         self.rate = _Rate(settings.ingest_rate)
@@ -100,7 +107,7 @@ class _Ingest:
         self, kind: str, body: bytes, more_headers: Sequence[tuple[str, bytes]], caller: Caller
     ) -> tuple[Form, list[Verdict], list[Record]]:
         form, items = read_body(kind, body)
-        verdicts = admit(items, caller.may_see)
+        verdicts = admit(items, caller.may_see, self.is_erased)
         records = [
             to_record(
                 verdict.event, verdict.content, verdict.item.value, self.settings.partitions, more_headers

@@ -6,7 +6,9 @@ from functools import partial
 from services.broker import BrokerProblem
 from services.broker.topics import ensure_topics
 from services.ingest.api import create_ingest_api
+from services.ingest.erased import ErasedPatients
 from services.ingest.publisher import KafkaPublisher
+from services.runtime.erasure_key import ErasureKey
 from services.runtime.errors import OperatorError
 from services.runtime.metrics import Metrics
 from services.runtime.serve import serve
@@ -22,8 +24,12 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """
     metrics, tokens = Metrics("ingest"), TokenStore(settings.tokens_path)
     publisher = KafkaPublisher(settings, metrics, partial(_make_topics, settings))
-    app = create_ingest_api(settings, metrics, tokens, publisher)
+    erased = ErasedPatients(ErasureKey.read(settings.erasure_key_path))
+    app = create_ingest_api(settings, metrics, tokens, publisher, erased.knows)
     publishing = asyncio.create_task(publisher.run())
+    following = asyncio.create_task(
+        erased.follow(settings.kafka_python_options(), settings.fetch_max_wait_ms)
+    )
     publishing.add_done_callback(lambda _: stop.set())
     try:
         await serve(app, settings.host, settings.ingest_port, stop)
@@ -33,7 +39,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         raise OperatorError(str(problem)) from None
     finally:
         publishing.cancel()
-        await asyncio.gather(publishing, return_exceptions=True)
+        following.cancel()
+        await asyncio.gather(publishing, following, return_exceptions=True)
 
 
 def _make_topics(settings: Settings) -> None:

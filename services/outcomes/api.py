@@ -16,7 +16,10 @@ from services.runtime.web import create_api, require
 from services.stream.http import After, AsOf, Commits, Limit, Snapshots, answer, store_routes
 from services.stream.node import Node
 
-WAITING = "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM dead_letters)"
+WAITING = (
+    "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM dead_letters WHERE NOT published) "
+    "+ (SELECT count(*) FROM erasures WHERE NOT announced) + (SELECT count(*) FROM tombstones)"
+)
 
 Reader = Annotated[Caller, Depends(require("read_patients"))]
 

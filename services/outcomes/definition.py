@@ -198,6 +198,7 @@ OUTCOMES = StoreDefinition(
     tables=TABLES,
     keeps_dead_letters=True,
     settled=(PREDICTORS_TABLE,),
+    tells_of_erasures=True,
     on_change=(WAITING,),
     on_refresh=OUTBOX,
     on_calendar=WINDOW_CROSSED,

@@ -92,5 +92,6 @@ class OutcomesOutbox:
                     "INSERT OR REPLACE INTO store.published SELECT unnest($keys)::UBIGINT, unnest($digests)",
                     {"keys": keys, "digests": digests},
                 ),
+                ("DELETE FROM store.published WHERE digest = ''", None),  # of whom nothing is left
             ]
         )

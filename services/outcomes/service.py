@@ -4,6 +4,7 @@ from services.outcomes.api import create_outcomes_api
 from services.outcomes.definition import OUTCOMES
 from services.outcomes.gauges import refresh_gauges
 from services.outcomes.outbox import OutcomesOutbox
+from services.stream.erasure_outbox import ErasureOutbox
 from services.stream.publisher import DeadLetters
 from services.stream.service import Design
 
@@ -11,7 +12,7 @@ DESIGN = Design(
     definition=OUTCOMES,
     port=lambda settings: settings.outcomes_port,
     api=lambda node, tokens, _: create_outcomes_api(node, tokens),
-    # Both services read the same records and refuse the same ones: this one writes their letters.
-    outboxes=(DeadLetters(), OutcomesOutbox()),
+    # Both services read the same records: this one writes the letters of those they refuse, and tells of erasures.
+    outboxes=(DeadLetters(), ErasureOutbox(), OutcomesOutbox()),
     gauges=refresh_gauges,
 )

@@ -5,19 +5,17 @@ Any service that shares the data folder accepts it, so that one login serves all
 
 import hashlib
 import hmac
-import os
-import secrets
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from pathlib import Path
+from base64 import urlsafe_b64encode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.runtime.errors import OperatorError
+from services.runtime.secret_file import shared_secret
 from services.runtime.tokens import Caller, Token, TokenStore
 
 COOKIE = "week12_session"
+_REMEDY = "remove it, and log in again"
 LIFETIME_SECONDS = 12 * 3600
 """A working day; people log in again the next morning."""
 
@@ -66,30 +64,7 @@ class Sessions:
         The token's hash goes into it too: a later token of the same name opens nothing.
         """
         text = f"{token.caller.name}:{expires}"
-        signature = hmac.digest(_key(self._path), f"{text}:{token.sha256}".encode(), hashlib.sha256)
+        signature = hmac.digest(
+            shared_secret(self._path, _REMEDY), f"{text}:{token.sha256}".encode(), hashlib.sha256
+        )
         return f"{text}:{urlsafe_b64encode(signature).decode().rstrip('=')}"
-
-
-def _key(path: Path) -> bytes:
-    """The signing key, made at its first use; two services that start at once agree on one."""
-    try:
-        if not path.exists():
-            _make_key(path)
-        return urlsafe_b64decode(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise OperatorError(
-            f"{path} cannot be used ({type(error).__name__}): remove it, and log in again"
-        ) from None
-
-
-def _make_key(path: Path) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(urlsafe_b64encode(secrets.token_bytes(32)))
-        os.link(draft, path)  # fails where another service was first, whose key then holds
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     tokens_file: Path | None = None
     """Where the hashed access tokens stand; default: `tokens.toml` in `data_dir`. Read `tokens_path`."""
+    erasure_key_file: Path | None = None
+    """Where the key of erasures stands; default: `erasure.key` in `data_dir`. Read `erasure_key_path`."""
     today: date | None = None
     protocols: Annotated[tuple[str, ...], NoDecode] = ("fu2025",)
     """Protocols to evaluate, by the stem of their file; comma-separated in the environment."""
@@ -85,6 +87,10 @@ class Settings(BaseSettings):
     @property
     def tokens_path(self) -> Path:
         return self.tokens_file or self.data_dir / "tokens.toml"
+
+    @property
+    def erasure_key_path(self) -> Path:
+        return self.erasure_key_file or self.data_dir / "erasure.key"
 
     @field_validator("kafka_security_protocol", "kafka_sasl_mechanism", "log_level", mode="before")
     @classmethod

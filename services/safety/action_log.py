@@ -61,7 +61,7 @@ class KafkaActions:
         )
         try:
             sent = await app.topic(ALERT_ACTIONS, key_serializer="raw", value_serializer="raw").send(
-                key=action.alert_id.encode(), value=value
+                key=action_key(action.alert_id, str(action.action_id)), value=value
             )
             await sent
         except Exception as error:
@@ -86,16 +86,19 @@ def read_actions(app: faust.App, node: Node) -> None:
 
     @app.agent(topic)  # type: ignore[untyped-decorator]
     async def apply_actions(stream: faust.StreamT[bytes]) -> None:
-        async for value in stream:
+        async for key, value in stream.items():
             try:
-                action = _Action.model_validate_json(value or b"")
+                action = None if value is None else _Action.model_validate_json(value)
             except ValidationError:
                 node.metrics.dead_letters_total.labels(node.name, "json_malformed").inc()
                 log.error("an alert action could not be read and was left out")
                 continue
             while not app.should_stop:
                 try:
-                    await node.write(apply_action, node, action)
+                    if action is None:
+                        await node.write(forget_action, node, key)
+                    else:
+                        await node.write(apply_action, node, action)
                     break
                 except duckdb.Error as error:
                     log.error(
@@ -103,6 +106,17 @@ def read_actions(app: faust.App, node: Node) -> None:
                     )
                     await app.sleep(RETRY_SECONDS)
             node.committed.beat()
+
+
+def action_key(alert_id: str, action_id: str) -> bytes:
+    """The key of an action's record: one for each, so that those about an erased patient can be taken back."""
+    return f"{alert_id}|{action_id}".encode()
+
+
+def forget_action(node: Node, key: bytes | None) -> None:
+    """Take back what a null record names."""
+    action_id = (key or b"").decode(errors="replace").rpartition("|")[2]
+    node.store.execute("DELETE FROM store.alert_actions WHERE action_id = ?", [action_id])
 
 
 def apply_action(node: Node, action: _Action) -> None:

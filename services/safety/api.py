@@ -20,7 +20,9 @@ from services.safety.streaming import Listening, json_events
 from services.stream.http import After, AsOf, Commits, Limit, Snapshots, answer, matching, store_routes
 from services.stream.node import Node
 
-WAITING = "SELECT count(*) FROM alert_changes WHERE NOT published"
+WAITING = (
+    "SELECT (SELECT count(*) FROM alert_changes WHERE NOT published) + (SELECT count(*) FROM tombstones)"
+)
 
 State = Literal["open", "acknowledged", "closed", "withdrawn"]
 Severity = Literal["critical", "high", "medium", "low"]

@@ -10,6 +10,7 @@ import pyarrow as pa
 from scipy.special import gammaincinv
 
 from schemas.protocol import Protocol
+from schemas.topics import ALERT_ACTIONS
 from services.safety.ctcae import TERMS
 from services.safety.records import COLUMNS, EXTRACT
 from services.stream.definition import RECORDS, Relation, StoreDefinition
@@ -73,6 +74,16 @@ NOTED_ALERTS = (
 )
 """New, changed and withdrawn alerts get the next numbers: event streams resume by them, publication follows them."""
 
+ERASED_ACTIONS = (
+    "CREATE OR REPLACE TEMP TABLE left_actions AS SELECT alert_id, action_id FROM store.alert_actions SEMI JOIN "
+    "(SELECT alert_id FROM store.alerts_raised SEMI JOIN (FROM forgotten WHERE record_key IS NULL) USING (patient_id)) "
+    "USING (alert_id)",
+    f"INSERT INTO store.tombstones SELECT '{ALERT_ACTIONS}', NULL, encode(concat(alert_id, '|', action_id)) "
+    "FROM left_actions",
+    "DELETE FROM store.alert_actions WHERE action_id IN (SELECT action_id FROM left_actions)",
+)
+"""What people wrote about the alerts of an erased patient goes with them, from the store and from its topic."""
+
 SAFETY = StoreDefinition(
     name="safety",
     columns=COLUMNS,
@@ -92,6 +103,7 @@ SAFETY = StoreDefinition(
     dated=("adverse_events", "lab_toxicities", "incidence"),
     on_change=(CHANGED_ALERTS, NUMBERED_ALERTS),
     on_refresh=NOTED_ALERTS,
+    on_erasure=ERASED_ACTIONS,
     compared={
         "adverse_events": "patient_key", "lab_toxicities": "patient_key",
         "alerts": "raised_at, acknowledged_by, acknowledged_at, note", "incidence": "",

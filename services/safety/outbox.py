@@ -9,6 +9,7 @@ from services.stream.publisher import Message
 from services.stream.store import EventStore
 
 ALERTS_AT_ONCE = 1_000
+GONE = "gone"
 
 ROWS = f"""
 SELECT c.alert_id, c.seq, CASE WHEN a.alert_id IS NOT NULL THEN to_json(a)::VARCHAR END
@@ -42,8 +43,16 @@ class AlertsOutbox:
         ]
 
     def done(self, store: EventStore, messages: Sequence[Message]) -> None:
-        """Mark as published, unless an alert changed again meanwhile (and so has another number)."""
+        """Mark as published, unless an alert changed again meanwhile (and so has another number).
+
+        Of an alert that is gone only the number stays: its id was made from the patient's pseudonym.
+        """
         store.execute(
-            "UPDATE store.alert_changes SET published = true WHERE seq IN (SELECT unnest($seqs))",
-            {"seqs": [message.mark[1] for message in messages]},
+            "UPDATE store.alert_changes SET published = true, "
+            f"alert_id = CASE WHEN seq IN (SELECT unnest($gone)) THEN '{GONE}' ELSE alert_id END "
+            "WHERE seq IN (SELECT unnest($seqs))",
+            {
+                "seqs": [message.mark[1] for message in messages],
+                "gone": [message.mark[1] for message in messages if message.value is None],
+            },
         )

@@ -4,13 +4,14 @@ from services.safety.action_log import KafkaActions, read_actions
 from services.safety.api import create_safety_api
 from services.safety.definition import SAFETY
 from services.safety.outbox import AlertsOutbox
+from services.stream.erasure_outbox import ErasureOutbox
 from services.stream.service import Design
 
 DESIGN = Design(
     definition=SAFETY,
     port=lambda settings: settings.safety_port,
     api=lambda node, tokens, holder: create_safety_api(node, tokens, KafkaActions(node, holder)),
-    outboxes=(AlertsOutbox(),),
+    outboxes=(ErasureOutbox(), AlertsOutbox()),
     agents=read_actions,
     hurried=True,
 )

@@ -8,8 +8,9 @@ from typing import Protocol as Interface
 import pyarrow as pa
 
 from schemas import EVENT_MODELS, Event, EventRefused, EventType, content_hash, parse_batch, parse_record_key
-from schemas.topics import EVENT_TOPICS
+from schemas.topics import ERASURES, EVENT_TOPICS
 from services.stream.definition import Extract
+from services.stream.erasure import read_announcement
 from services.stream.store import Batch, DeadLetter, Tombstone
 
 TYPE_OF_TOPIC = {topic: EventType(event_type) for event_type, topic in EVENT_TOPICS.items()}
@@ -64,7 +65,10 @@ def decode_records(
     by_type: dict[EventType, list[Record]] = defaultdict(list)
     for (topic, partition), arrived in records.items():
         if arrived:
-            by_type[TYPE_OF_TOPIC[topic]].extend(arrived)
+            if topic == ERASURES:
+                _take_announcements(arrived, batch)
+            else:
+                by_type[TYPE_OF_TOPIC[topic]].extend(arrived)
             batch.offsets[topic, partition] = arrived[-1].offset + 1
             batch.records += len(arrived)
     for event_type, arrived in by_type.items():
@@ -131,6 +135,15 @@ def _content(event: Event, key: bytes) -> int:
         except ValueError:
             pass
     return int(content_hash(event)[:8], 16)
+
+
+def _take_announcements(records: Iterable[Record], batch: Batch) -> None:
+    for record in records:
+        try:
+            batch.announced.append(read_announcement(record.key, record.value, record.partition))
+        except ValueError:
+            reason = "a record of the topic of erasures that announces none"
+            batch.dead_letters.append(_letter(record, "key_malformed", "", reason))
 
 
 def _take_tombstones(

@@ -87,6 +87,8 @@ class StoreDefinition:
     on_calendar: Sequence[str] = ()  # run when today moves: $before, $today, $batch
     keeps_dead_letters: bool = False  # until published; one service tells of them for all
     settled: Sequence[Settled] = ()
+    tells_of_erasures: bool = False  # sends marks and tombstones; one service does for all
+    on_erasure: Sequence[str] = ()  # run when erased patients stand in temp.forgotten, before their rows go
     compared: Mapping[str, str] = field(
         default_factory=dict
     )  # what `verify` compares: name -> columns left out

@@ -53,7 +53,7 @@ def measure_batch(
     for arrival in arrivals:
         labels = (service, arrival.topic, str(arrival.partition))
         metrics.consumer_last_record_timestamp_seconds.labels(*labels).set(arrival.newest_ms / 1000)
-        ages = metrics.event_to_state_seconds.labels(service, str(TYPE_OF_TOPIC[arrival.topic]))
+        ages = metrics.event_to_state_seconds.labels(service, TYPE_OF_TOPIC.get(arrival.topic, "erasure"))
         for received in arrival.received_ms:
             ages.observe(max(0.0, now - received / 1000))
     _count_results(metrics, service, arrivals, applied)

@@ -1,8 +1,10 @@
 """What the parts of one processing service share: its store and the threads that may touch it, and its state."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from services.runtime.metrics import Metrics
@@ -98,6 +100,23 @@ class Node:
         """Run something slow that only reads, off the event loop."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, lambda: function(*args, **kwargs))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within, no reading thread works; for the writing thread, and short."""
+        free, stopped = threading.Event(), threading.Barrier(READERS + 1)
+
+        def hold() -> None:
+            stopped.wait()
+            free.wait()
+
+        for _ in range(READERS):
+            self._readers.submit(hold)
+        stopped.wait()  # what is being read is read to its end
+        try:
+            yield
+        finally:
+            free.set()
 
     def close(self) -> None:
         """Let the threads finish and close the store."""

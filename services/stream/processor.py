@@ -18,9 +18,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from mode import Service
 
-from schemas.topics import EVENT_TOPICS
+from schemas.topics import ERASURES, INPUT_TOPICS
 from services.broker import BrokerProblem
-from services.broker.topics import topic_ids
+from services.broker.topics import end_offsets, topic_ids
 from services.runtime.errors import OperatorError
 from services.stream.decode import decode_records
 from services.stream.measures import Arrival, measure_batch, note_arrivals
@@ -33,6 +33,7 @@ Polled = dict[tuple[str, int], Sequence[ConsumerRecord]]
 
 IDLE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
+SILENCE_SECONDS = 10.0
 BACKLOG_RECORDS = 1_000
 """So many left in the log after a poll are a backlog: publication and gauges wait for its end."""
 BACKLOG_TRANSACTION_RECORDS = 50_000
@@ -118,10 +119,9 @@ class Processor(Service):  # type: ignore[misc]
         )
         await consumer.start()
         try:
-            ids = await node.in_reader(
-                topic_ids, node.settings.kafka_python_options(), list(EVENT_TOPICS.values())
-            )
+            ids = await node.in_reader(topic_ids, node.settings.kafka_python_options(), list(INPUT_TOPICS))
             await self._take_up(consumer, ids)
+            await self._learn_who_left(consumer, ids)
             node.parts["kafka"] = "ok"
             await self._work(consumer, ids)
         except OffsetOutOfRangeError:
@@ -165,15 +165,15 @@ class Processor(Service):  # type: ignore[misc]
             measure_batch(node.metrics, node.name, done.arrivals, done.applied, done.seconds)
 
     async def _take_up(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
-        """Assign every partition of the event topics and go to where the store stands."""
-        missing = sorted(set(EVENT_TOPICS.values()) - ids.keys())
+        """Assign every partition of the topics and go to where the store stands."""
+        missing = sorted(set(INPUT_TOPICS) - ids.keys())
         if missing:
             raise BrokerProblem(f"topics are missing: {', '.join(missing)}")
         await self.node.write(self.node.store.discard)
         stored = await self.node.write(self.node.store.offsets)
         partitions = [
             TopicPartition(topic, number)
-            for topic in EVENT_TOPICS.values()
+            for topic in INPUT_TOPICS
             for number in range(self.node.settings.partitions)  # checked against the broker at start
         ]
         consumer.assign(partitions)
@@ -183,6 +183,28 @@ class Processor(Service):  # type: ignore[misc]
                 log.warning("%s was made anew: reading it from its start", partition.topic)
                 offset = 0
             consumer.seek(partition, offset)
+
+    async def _learn_who_left(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
+        """Read the erasures to their end before any event: a store filled anew must not show who has left.
+
+        What compaction took from the end of a partition is not waited for longer than some seconds.
+        """
+        node = self.node
+        ends = await node.in_reader(end_offsets, node.settings.kafka_python_options(), [ERASURES])
+        events = [partition for partition in consumer.assignment() if partition.topic != ERASURES]
+        consumer.pause(*events)
+        heard = time.monotonic()
+        while not self.should_stop and time.monotonic() - heard < SILENCE_SECONDS:
+            at = {place: await consumer.position(TopicPartition(*place)) for place in ends}
+            if all(at[place] >= end for place, end in ends.items()):
+                break
+            polled = _by_topic(await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000)))
+            if polled:
+                heard = time.monotonic()
+                batch = await node.in_decoder(decode_records, polled, node.store.definition.extract)
+                await node.write(node.store.apply, batch, ids)
+                node.committed.beat()
+        consumer.resume(*events)
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> Polled:
         """What has arrived; a short wait after the first record lets more share its transaction.

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from schemas.topics import DEAD_LETTERS
+from services.stream.erasure import letter_key
 from services.stream.node import Node
 from services.stream.store import EventStore
 
@@ -40,6 +41,7 @@ class Message:
     value: bytes | None
     mark: Any
     headers: Sequence[tuple[str, bytes]] = ()
+    partition: int | None = None
 
 
 class Outbox(Protocol):
@@ -104,7 +106,9 @@ class Publisher(Service):  # type: ignore[misc]
         messages = await node.in_reader(outbox.pending, node.store)
         started = time.perf_counter()
         sent = [
-            await producer.send(m.topic, key=m.key, value=m.value, headers=list(m.headers))
+            await producer.send(
+                m.topic, key=m.key, value=m.value, headers=list(m.headers), partition=m.partition
+            )
             for m in messages
             if m.topic
         ]
@@ -135,7 +139,7 @@ class DeadLetters:
         try:
             rows = cursor.execute(
                 'SELECT topic, partition, "offset", key, value, code, path, message, received_at_ms '
-                "FROM dead_letters ORDER BY ALL LIMIT 500"
+                "FROM dead_letters WHERE NOT published ORDER BY ALL LIMIT 500"
             ).fetchall()
         finally:
             cursor.close()
@@ -157,13 +161,16 @@ class DeadLetters:
         }
         return Message(
             DEAD_LETTERS,
-            key or f"{topic}:{partition}:{offset}".encode(),
+            letter_key(topic, partition, offset, key),
             value,
             (topic, partition, offset),
             [(name, text.encode()) for name, text in headers.items()],
         )
 
     def done(self, store: EventStore, messages: Sequence[Message]) -> None:
-        """Letters that are in the topic need not stand here."""
-        statement = 'DELETE FROM store.dead_letters WHERE topic = ? AND partition = ? AND "offset" = ?'
+        """Of letters that are in the topic only the key stays: with it an erasure finds them."""
+        statement = (
+            "UPDATE store.dead_letters SET published = true, value = NULL "
+            'WHERE topic = ? AND partition = ? AND "offset" = ?'
+        )
         store.execute_together([(statement, message.mark) for message in messages])

@@ -21,6 +21,7 @@ from schemas.protocol import ProtocolError, load_protocol
 from services.broker import BrokerProblem, TopicProblem
 from services.broker.topics import ensure_topics
 from services.runtime.clock import today
+from services.runtime.erasure_key import ErasureKey
 from services.runtime.errors import OperatorError
 from services.runtime.metrics import Metrics
 from services.runtime.serve import serve
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 8.0
 RETRY_SECONDS = 1.0
 CALENDAR_SECONDS = 20.0
+SCRUB_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,16 @@ def open_service_store(settings: Settings, definition: StoreDefinition) -> Event
     except ProtocolError as error:
         raise OperatorError(str(error)) from None
     path = settings.data_dir / f"{definition.name}.duckdb"
-    return EventStore(path, definition, protocols, today=today(settings))
+    erasure_key = ErasureKey.read(settings.erasure_key_path)
+    store = EventStore(path, definition, protocols, today=today(settings), erasure_key=erasure_key)
+    _remove_copies(settings, definition.name)
+    return store
+
+
+def _remove_copies(settings: Settings, name: str) -> None:
+    """What an earlier run left for readers may still show patients who were erased since."""
+    for path in (settings.data_dir / "snapshots").glob(f"{name}.*"):
+        path.unlink(missing_ok=True)
 
 
 async def _keep_streaming(
@@ -168,6 +179,12 @@ def build_faust_app(settings: Settings, design: Design, node: Node) -> faust.App
         if applied.batch:
             node.last = applied
             node.committed.beat()
+
+    @app.timer(interval=SCRUB_SECONDS)  # type: ignore[untyped-decorator]
+    async def scrub_the_file() -> None:
+        """Erased patients leave the bytes of the file too."""
+        if not node.behind:
+            await node.write(node.store.scrub, node.alone)
 
     if design.gauges:
 

@@ -11,10 +11,12 @@ stops DuckDB from checkpointing.
 
 import hashlib
 import logging
+import secrets
+import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import chain
@@ -25,12 +27,15 @@ import pyarrow as pa
 
 from schemas import EventType
 from schemas.protocol import Protocol
+from services.runtime.erasure_key import ErasureKey
 from services.runtime.errors import OperatorError
+from services.stream import erasure
 from services.stream.definition import StoreDefinition
+from services.stream.erasure import Announced, Eraser, Leaving, named_patients
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the tables that cannot be derived (`events`, offsets); a change needs a replay from Kafka."""
 
 DECIMAL = "DECIMAL(18, 9)"
@@ -147,6 +152,11 @@ class DeadLetter:
     message: str
     received_at_ms: int
 
+    @property
+    def patients(self) -> list[str]:
+        """Pseudonyms that the record names."""
+        return named_patients(self.key, self.value)
+
 
 @dataclass
 class Batch:
@@ -157,6 +167,8 @@ class Batch:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     records: int = 0
+    announced: list[Announced] = field(default_factory=list)
+    leaving: Leaving = field(default_factory=Leaving)
 
     def add(self, later: "Batch") -> None:
         """Count a later batch to this one; events are left to whoever holds them."""
@@ -190,9 +202,11 @@ class EventStore:
         today: date,
         memory_limit: str = "160MB",
         threads: int = 1,
+        erasure_key: ErasureKey | None = None,
     ) -> None:
         """Open or create the store, and rebuild what is derived if the definition changed.
 
+        A store that no Kafka feeds needs no `erasure_key`: nobody has to recognise its erased patients later.
         Raises StoreError where another process holds the file or another version wrote it.
         """
         self.path = path
@@ -207,16 +221,22 @@ class EventStore:
             "temp_directory": str(path.with_suffix(".tmp")),
         }
         self._con = duckdb.connect(":memory:", config=config)
-        try:  # attached by name, since `main` would mean the temporary tables first
-            self._con.execute(f"ATTACH '{_quoted(path)}' AS store")
-            self._con.execute(SESSION)
-        except duckdb.IOException as error:
-            raise StoreError(_why_not_opened(path, error)) from None
+        self._attach()
         self._fingerprint = _fingerprint(definition, protocols)
         created = not self._tables()
         if created:
             self._create(protocols, today)
         self._check_layout()
+        self.erasure_key = erasure_key or ErasureKey(secrets.token_bytes(32))
+        if self.info("erasure_key") not in (None, self.erasure_key.id) and erasure_key:
+            raise StoreError(
+                f"{path} was written with another erasure key: put its backup back "
+                "(WEEK12_ERASURE_KEY_FILE, by default erasure.key in WEEK12_DATA_DIR)"
+            )
+        self._eraser = Eraser(self._con, self.erasure_key, tells=definition.tells_of_erasures)
+        self._erasures = 0
+        self._snapshots: set[Path] = set()
+        self._publishing = threading.Lock()  # of a snapshot, so that none can outlive an erasure
         self._plans: set[str] = set()
         self._left_over = 0
         self._small = False
@@ -228,6 +248,13 @@ class EventStore:
             self._define(protocols)
             self.rebuild()
         self.set_today(today)
+
+    def _attach(self) -> None:
+        try:  # attached by name, since `main` would mean the temporary tables first
+            self._con.execute(f"ATTACH '{_quoted(self.path)}' AS store")
+            self._con.execute(SESSION)
+        except duckdb.IOException as error:
+            raise StoreError(_why_not_opened(self.path, error)) from None
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -253,6 +280,11 @@ class EventStore:
         day: date = self._con.execute("SELECT today FROM store.clock").fetchall()[0][0]
         return day
 
+    @property
+    def knows_erasures(self) -> bool:
+        """Whether anybody was ever erased."""
+        return bool(self._eraser)
+
     def offsets(self) -> dict[tuple[str, int], tuple[str, int]]:
         """(topic, partition) -> (id of the topic, next offset to read)."""
         rows = self._con.execute(
@@ -273,13 +305,15 @@ class EventStore:
         Deriving costs by patients more than by events, so that a backlog goes through in fewer, larger
         transactions. Returns how many records are staged.
         """
-        if batch.tombstones:
-            self.commit()  # what was staged before a tombstone must be in the store, to be found by it
+        events, leaving = self._eraser.sift(batch.events, batch.announced)
+        if batch.tombstones or leaving.patients or leaving.marks:
+            self.commit()  # what was staged before must be in the store, to be found there and removed
         if not self._staged.records:
             self._choose_way(batch.records)
             self._make("staged", NO_EVENTS)
-        self._insert_arrived("staged", batch.events)
+        self._insert_arrived("staged", events)
         self._staged.add(batch)
+        self._staged.leaving.add(leaving)
         self._topic_ids = dict(topic_ids or {})
         return self._staged.records
 
@@ -298,7 +332,7 @@ class EventStore:
         con.execute("BEGIN")
         try:
             number = self._next_batch()
-            fresh = self._take_in(staged.tombstones)
+            fresh = self._take_in(staged)
             patients = self._refresh() if fresh else 0
             self._note_offsets(staged.offsets)
             if self.definition.keeps_dead_letters:
@@ -309,6 +343,8 @@ class EventStore:
             con.execute("ROLLBACK")
             raise
         self._staged = Batch()
+        if staged.leaving.patients or staged.leaving.marks:
+            self._drop_snapshots()
         took = time.perf_counter() - started
         return Applied(number, staged.records, fresh, patients, took, staged.dead_letters)
 
@@ -321,7 +357,10 @@ class EventStore:
         con.execute("BEGIN")
         try:
             self._forget(batch.tombstones)
-            self._insert_arrived("store.events", batch.events)
+            events, leaving = self._eraser.sift(batch.events, batch.announced)
+            if leaving:
+                self._eraser.erase(leaving, tell=False)
+            self._insert_arrived("store.events", events)
             con.execute("COMMIT")
         except BaseException:
             con.execute("ROLLBACK")
@@ -426,20 +465,71 @@ class EventStore:
             raise
 
     def snapshot(self, path: Path) -> None:
-        """Write a consistent copy for other processes; it appears whole, by rename."""
-        draft = path.with_suffix(f".{uuid.uuid4().hex}.draft")
+        """Write a consistent copy for other processes; it appears whole, by rename.
+
+        One during which a patient was erased is thrown away and made again; an erasure later removes it.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            draft = path.with_suffix(f".{uuid.uuid4().hex}.draft")
+            before = self._erasures
+            try:
+                self._copy_to(draft)
+                with self._publishing:
+                    if before == self._erasures:
+                        draft.replace(path)
+                        self._snapshots.add(path)
+                        return
+            finally:
+                draft.unlink(missing_ok=True)
+
+    def _copy_to(self, path: Path, *changes: str) -> None:
         cursor = self.cursor()
         try:
-            cursor.execute(f"ATTACH '{_quoted(draft)}' AS snapshot")
+            cursor.execute(f"ATTACH '{_quoted(path)}' AS copy")
             try:
-                cursor.execute("COPY FROM DATABASE store TO snapshot")
+                cursor.execute("COPY FROM DATABASE store TO copy")
+                for change in changes:
+                    cursor.execute(change)
             finally:
-                cursor.execute("DETACH snapshot")
-            draft.replace(path)
+                cursor.execute("DETACH copy")
         finally:
             cursor.close()
-            draft.unlink(missing_ok=True)
+
+    def _drop_snapshots(self) -> None:
+        """Older snapshots still show who has left."""
+        with self._publishing:
+            self._erasures += 1
+            for path in self._snapshots:
+                path.unlink(missing_ok=True)
+            self._snapshots.clear()
+
+    def scrub(self, alone: Callable[[], AbstractContextManager[None]]) -> bool:
+        """Rewrite the file where erased patients have left, for DuckDB leaves deleted bytes where they were.
+
+        Waits until all about them is published, and returns whether it was done. Within `alone()` nobody reads.
+        """
+        if self.info("scrub") is None or self._has_yet_to_tell():
+            return False
+        self.commit()
+        self._go(small=False)  # prepared plans hold on to the file
+        clean = self.path.with_suffix(".clean")
+        clean.unlink(missing_ok=True)
+        self._copy_to(clean, "DELETE FROM copy.store_info WHERE name = 'scrub'")
+        with alone():
+            self._con.execute("USE memory")
+            self._con.execute("DETACH store")  # a checkpoint: its write-ahead log is gone
+            clean.replace(self.path)
+            self._attach()
+        return True
+
+    def _has_yet_to_tell(self) -> bool:
+        (waiting,) = self._con.execute(
+            "SELECT (SELECT count(*) FROM store.tombstones) "
+            "+ (SELECT count(*) FROM store.erasures WHERE NOT announced)"
+        ).fetchall()[0]
+        patients = self._con.execute("SELECT DISTINCT patient_id FROM store.outbox").fetchall()
+        return bool(waiting) or any(self._eraser.knows(patient) for (patient,) in patients)
 
     def close(self) -> None:
         """Close the file; a checkpoint empties its write-ahead log first."""
@@ -526,16 +616,20 @@ class EventStore:
             f"{RECORD_KEY} AS record_key FROM arrived"
         )
 
-    def _take_in(self, tombstones: Sequence[Tombstone]) -> int:
+    def _take_in(self, staged: Batch) -> int:
         """Put staged versions that are new into `events`, and all of their patients' versions into `scope`."""
         con = self._con
-        self._forget(tombstones)
+        self._forget(staged.tombstones)
+        erased = self._eraser.erase(staged.leaving) if staged.leaving else 0
+        if erased:
+            for statement in self.definition.on_erasure:
+                con.execute(statement)
         self._make("dirty", DIRTY)
         self._make("earlier", EARLIER)
         if not self._small:
             con.execute(SCOPE)
         self._run("drop_copies", DROP_COPIES)
-        return self._run("keep_events", KEEP_EVENTS) + len(tombstones)
+        return self._run("keep_events", KEEP_EVENTS) + len(staged.tombstones) + erased
 
     def _forget(self, tombstones: Sequence[Tombstone]) -> None:
         self._make("forgotten", FORGOTTEN)
@@ -591,13 +685,15 @@ class EventStore:
     def _note_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         if not letters:
             return
+        kept = [letter for letter in letters if not any(map(self._eraser.knows, letter.patients))]
+        self._eraser.bury_letters([(x.topic, x.partition, x.offset, x.key) for x in letters if x not in kept])
         arrived = pa.table(  # noqa: F841
             {
-                name: pa.array([getattr(letter, name) for letter in letters], kind)
+                name: pa.array([getattr(letter, name) for letter in kept], kind)
                 for name, kind in DEAD_LETTER_TYPES.items()
             }
         )
-        self._con.execute("INSERT INTO store.dead_letters BY NAME FROM arrived")
+        self._con.execute("INSERT INTO store.dead_letters BY NAME SELECT *, false AS published FROM arrived")
 
     # -- creating ------------------------------------------------------------------------------------------
 
@@ -617,7 +713,9 @@ class EventStore:
                 PRIMARY KEY (topic, partition));
             CREATE TABLE outbox (patient_key UBIGINT, patient_id VARCHAR, since BIGINT, batch BIGINT);
             CREATE TABLE dead_letters (topic VARCHAR, partition INTEGER, "offset" BIGINT, key BLOB, value BLOB,
-                code VARCHAR, path VARCHAR, message VARCHAR, received_at_ms BIGINT);
+                code VARCHAR, path VARCHAR, message VARCHAR, received_at_ms BIGINT, patients VARCHAR[],
+                published BOOLEAN);
+            {erasure.TABLES}
             CREATE TABLE clock (today DATE, batch BIGINT);
             CREATE TABLE store_info (name VARCHAR PRIMARY KEY, value VARCHAR);
             """
@@ -684,6 +782,7 @@ DEAD_LETTER_TYPES: dict[str, pa.DataType] = {
     "path": pa.string(),
     "message": pa.string(),
     "received_at_ms": pa.int64(),
+    "patients": pa.list_(pa.string()),
 }
 
 

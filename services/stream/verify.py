@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from schemas.protocol import Protocol
 from schemas.topics import ALERT_ACTIONS
 from services.broker import BrokerProblem
 from services.broker.topics import end_offsets, topic_ids
+from services.runtime.erasure_key import ErasureKey
 from services.runtime.errors import OperatorError
 from services.runtime.settings import Settings
 from services.stream.decode import decode_records
@@ -43,7 +44,7 @@ EXAMPLES = 10
 SETTLED_SECONDS = 60.0
 """What people did to alerts may take so long to be applied before its absence counts as a difference."""
 
-EVENTS = {"events": "batch, received_at"}
+EVENTS = {"events": "batch, received_at", "erasures": "announced"}
 """Compared too: all versions of all events. Which of several copies was kept shows in these columns alone."""
 NAMES = (
     *("patient_id", "site_id", "event_id", "version", "alert_id", "action_id", "protocol", "timepoint"),
@@ -194,7 +195,14 @@ def recompute(
     Raises OperatorError where the snapshot was derived by other definitions or read from another Kafka.
     """
     _check_topics(settings, snapshot)
-    store = EventStore(path, definition, protocols, today=snapshot.today, memory_limit=MEMORY_LIMIT)
+    store = EventStore(
+        path,
+        definition,
+        protocols,
+        today=snapshot.today,
+        memory_limit=MEMORY_LIMIT,
+        erasure_key=ErasureKey.read(settings.erasure_key_path),
+    )
     try:
         if store.info("fingerprint") != snapshot.fingerprint:
             raise OperatorError(
@@ -233,18 +241,19 @@ def _check_topics(settings: Settings, snapshot: Snapshot) -> None:
 
 def read_actions(settings: Settings) -> list[tuple[dict[str, Any], int]]:
     """What people did to alerts, from its topic: (action, milliseconds since 1970 when Kafka got it)."""
-    actions: list[tuple[dict[str, Any], int]] = []
+    actions: dict[bytes, tuple[dict[str, Any], int]] = {}
 
     def take(polled: Polled) -> None:
         for records in polled.values():
             for record in records:
-                try:
-                    actions.append((dict(json.loads(record.value or b"")), record.timestamp))
-                except (ValueError, TypeError):
-                    continue  # the service leaves it out as well
+                if record.value is None:  # taken back: its patient was erased
+                    actions.pop(record.key, None)
+                    continue
+                with suppress(ValueError, TypeError):  # the service leaves it out as well
+                    actions[record.key] = (dict(json.loads(record.value)), record.timestamp)
 
     _read_to_end(settings, ALERT_ACTIONS, take)
-    return actions
+    return list(actions.values())
 
 
 def _take_actions(

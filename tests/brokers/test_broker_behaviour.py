@@ -196,12 +196,12 @@ def test_topics_with_other_settings_are_named_and_left_alone(clean_broker: Broke
 
 
 def test_a_topic_that_somebody_made_without_its_settings_is_named(clean_broker: Broker) -> None:
-    make_topic(clean_broker, ALERT_ACTIONS, partitions=12, cleanup_policy="compact")
+    make_topic(clean_broker, ALERT_ACTIONS, partitions=12, cleanup_policy="delete")
     with pytest.raises(TopicProblem) as problem:
         ensure_topics(client(clean_broker))
     found = {(d.topic, d.setting, d.wanted) for d in problem.value.differences}
-    assert (ALERT_ACTIONS, "cleanup.policy", "delete") in found
-    assert (ALERT_ACTIONS, "retention.ms", "-1") in found
+    assert (ALERT_ACTIONS, "cleanup.policy", "compact") in found
+    assert (ALERT_ACTIONS, "delete.retention.ms", str(30 * DAY_MS)) in found
     assert {topic for topic, _, _ in found} == {ALERT_ACTIONS}
 
 

@@ -133,8 +133,8 @@ def _history(patient_id: str, events: list[Event], today: date) -> History | Non
 
 
 def _erased(events: list[Event]) -> bool:
-    consents = [e for e in current_records(events, date.max) if e["event_type"] == "consent"]
-    return any(consent["status"] == "erase" for consent in consents)
+    """Whether any version ever asked for it: what is gone cannot come back by a correction."""
+    return any(event["event_type"] == "consent" and event.get("status") == "erase" for event in events)
 
 
 def _withdrawn_on(current: list[Event]) -> date | None:

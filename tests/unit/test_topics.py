@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from schemas import EventType, topics
-from schemas.topics import ALERT_ACTIONS, ALERTS, DEAD_LETTERS, EVENT_TOPICS, OUTCOMES, TOPICS, Topic
+from schemas.topics import (
+    ALERT_ACTIONS,
+    ALERTS,
+    DEAD_LETTERS,
+    ERASURES,
+    EVENT_TOPICS,
+    OUTCOMES,
+    TOPICS,
+    Topic,
+)
 
 DAY_MS = 24 * 60 * 60 * 1000
 NOT_OURS = {"people", "other systems"}
@@ -45,7 +54,9 @@ def test_the_topics_are_those_of_the_contract() -> None:
         "adverse_event": "registry.adverse-events.v1",
         "consent": "registry.consents.v1",
     }
-    assert set(TOPICS) == {*EVENT_TOPICS.values(), DEAD_LETTERS, OUTCOMES, ALERTS, ALERT_ACTIONS}
+    assert set(TOPICS) == {
+        *EVENT_TOPICS.values(), DEAD_LETTERS, OUTCOMES, ALERTS, ALERT_ACTIONS, ERASURES,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", EVENT_TOPICS.values())
@@ -64,13 +75,24 @@ def test_derived_topics_keep_the_newest_of_each_key(name: str, key: str) -> None
     assert TOPICS[name].configs["cleanup.policy"] == "compact"
 
 
-@pytest.mark.parametrize(("name", "retention_ms"), [(DEAD_LETTERS, 90 * DAY_MS), (ALERT_ACTIONS, -1)])
-def test_letters_go_after_ninety_days_and_peoples_actions_never(name: str, retention_ms: int) -> None:
-    assert dict(TOPICS[name].configs) == {
-        "cleanup.policy": "delete",
-        "retention.ms": str(retention_ms),
+def test_letters_go_after_ninety_days_or_with_their_patient() -> None:
+    assert dict(TOPICS[DEAD_LETTERS].configs) == {
+        "cleanup.policy": "compact,delete",
+        "max.compaction.lag.ms": str(7 * DAY_MS),
+        "retention.ms": str(90 * DAY_MS),
         "retention.bytes": "-1",
     }
+
+
+def test_every_action_of_people_stays_unless_it_is_taken_back() -> None:
+    assert TOPICS[ALERT_ACTIONS].key == "alert_id|action_id"
+    assert dict(TOPICS[ALERT_ACTIONS].configs) == dict(TOPICS[EVENT_TOPICS[EventType.LAB]].configs)
+
+
+@every_topic
+def test_what_an_erasure_takes_back_goes_within_days(topic: Topic) -> None:
+    assert "compact" in topic.configs["cleanup.policy"].split(",")
+    assert topic.configs["max.compaction.lag.ms"] == str(7 * DAY_MS)
 
 
 @every_topic

@@ -1,0 +1,77 @@
+"""Whom the registry has erased, as its topic says: what is sent about them is refused."""
+
+import asyncio
+import logging
+import threading
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from schemas.topics import ERASURES
+from services.runtime.erasure_key import ErasureKey
+
+log = logging.getLogger(__name__)
+
+POLL_MS = 1_000
+RETRY_SECONDS = 1.0
+CLOSE_MS = 1_000
+
+
+class ErasedPatients:
+    """The marks of erased patients, in memory: read from the beginning, and then as they come.
+
+    Until they are read, what is sent about an erased patient is taken, and dropped by the processors.
+    """
+
+    def __init__(self, key: ErasureKey) -> None:
+        self._key = key
+        self._marks: set[str] = set()
+
+    def knows(self, patient_id: str) -> bool:
+        """Whether the patient was erased."""
+        return bool(self._marks) and self._key.mark(patient_id) in self._marks
+
+    def learn(self, mark: bytes | None) -> None:
+        """Take the key of a record of the topic."""
+        if mark:
+            self._marks.add(mark.decode(errors="replace"))
+
+    async def follow(self, client: dict[str, Any], fetch_max_wait_ms: int) -> None:
+        """Read the topic until cancelled; a broker that is away is waited for."""
+        stop = threading.Event()
+        options = {**client, "fetch_max_wait_ms": fetch_max_wait_ms}
+        reading = asyncio.get_running_loop().run_in_executor(None, self._follow, options, stop)
+        try:
+            await asyncio.shield(reading)
+        finally:
+            stop.set()
+            await reading
+
+    def _follow(self, options: dict[str, Any], stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                self._read(options, stop)
+            except KafkaError as error:
+                log.debug("erasures cannot be read (%s): trying again", type(error).__name__)
+            stop.wait(RETRY_SECONDS)
+
+    def _read(self, options: dict[str, Any], stop: threading.Event) -> None:
+        consumer = KafkaConsumer(
+            **options,
+            group_id=None,
+            enable_auto_commit=False,
+            allow_auto_create_topics=False,
+            bootstrap_timeout_ms=2_000,
+        )
+        try:
+            numbers = consumer.partitions_for_topic(ERASURES) or set()
+            partitions = [TopicPartition(ERASURES, number) for number in numbers]
+            consumer.assign(partitions)
+            consumer.seek_to_beginning(*partitions)
+            while partitions and not stop.is_set():
+                for records in consumer.poll(timeout_ms=POLL_MS).values():
+                    for record in records:
+                        self.learn(record.key)
+        finally:
+            consumer.close(timeout_ms=CLOSE_MS)
