@@ -27,9 +27,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     erased = ErasedPatients(ErasureKey.read(settings.erasure_key_path))
     app = create_ingest_api(settings, metrics, tokens, publisher, erased.knows)
     publishing = asyncio.create_task(publisher.run())
-    following = asyncio.create_task(
-        erased.follow(settings.kafka_python_options(), settings.fetch_max_wait_ms)
-    )
+    following = asyncio.create_task(erased.follow(settings))
     publishing.add_done_callback(lambda _: stop.set())
     try:
         await serve(app, settings.host, settings.ingest_port, stop)

@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import threading
-from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
 
 from schemas.topics import ERASURES
 from services.runtime.erasure_key import ErasureKey
+from services.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -37,39 +36,40 @@ class ErasedPatients:
         if mark:
             self._marks.add(mark.decode(errors="replace"))
 
-    async def follow(self, client: dict[str, Any], fetch_max_wait_ms: int) -> None:
+    async def follow(self, settings: Settings) -> None:
         """Read the topic until cancelled; a broker that is away is waited for."""
         stop = threading.Event()
-        options = {**client, "fetch_max_wait_ms": fetch_max_wait_ms}
-        reading = asyncio.get_running_loop().run_in_executor(None, self._follow, options, stop)
+        reading = asyncio.get_running_loop().run_in_executor(None, self._follow, settings, stop)
         try:
             await asyncio.shield(reading)
         finally:
             stop.set()
             await reading
 
-    def _follow(self, options: dict[str, Any], stop: threading.Event) -> None:
+    def _follow(self, settings: Settings, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
-                self._read(options, stop)
-            except KafkaError as error:
-                log.debug("erasures cannot be read (%s): trying again", type(error).__name__)
+                self._read(settings, stop)
+            except Exception as error:  # whatever it is, a thread that ended would miss every later erasure
+                log.warning("erasures cannot be read (%s): trying again", type(error).__name__)
             stop.wait(RETRY_SECONDS)
 
-    def _read(self, options: dict[str, Any], stop: threading.Event) -> None:
+    def _read(self, settings: Settings, stop: threading.Event) -> None:
         consumer = KafkaConsumer(
-            **options,
+            **settings.kafka_python_options(),
+            fetch_max_wait_ms=settings.fetch_max_wait_ms,
             group_id=None,
             enable_auto_commit=False,
             allow_auto_create_topics=False,
             bootstrap_timeout_ms=2_000,
         )
         try:
-            numbers = consumer.partitions_for_topic(ERASURES) or set()
-            partitions = [TopicPartition(ERASURES, number) for number in numbers]
+            if len(consumer.partitions_for_topic(ERASURES) or ()) != settings.partitions:
+                return  # it is being made
+            partitions = [TopicPartition(ERASURES, number) for number in range(settings.partitions)]
             consumer.assign(partitions)
             consumer.seek_to_beginning(*partitions)
-            while partitions and not stop.is_set():
+            while not stop.is_set():
                 for records in consumer.poll(timeout_ms=POLL_MS).values():
                     for record in records:
                         self.learn(record.key)

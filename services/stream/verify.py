@@ -48,7 +48,7 @@ EVENTS = {"events": "batch, received_at", "erasures": "announced"}
 """Compared too: all versions of all events. Which of several copies was kept shows in these columns alone."""
 NAMES = (
     *("patient_id", "site_id", "event_id", "version", "alert_id", "action_id", "protocol", "timepoint"),
-    *("endpoint", "estimand", "drug", "analyte", "collected_on", "rule", "event_group"),
+    *("endpoint", "estimand", "drug", "analyte", "collected_on", "rule", "event_group", "mark"),
 )
 """Columns that say which row it is, and nothing that was measured."""
 
