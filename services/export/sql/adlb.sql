@@ -11,13 +11,18 @@ used AS (  -- by the normalisation endpoints, as baseline or value
     FROM patient_outcomes
     WHERE protocol = (SELECT protocol FROM asked) AND endpoint LIKE '%\_normalisation' ESCAPE '\'
 ),
+normalised AS (
+    SELECT DISTINCT replace(endpoint, '_normalisation', '') AS analyte
+    FROM patient_outcomes
+    WHERE protocol = (SELECT protocol FROM asked) AND endpoint LIKE '%\_normalisation' ESCAPE '\'
+),
 used_records AS (SELECT DISTINCT patient_id, analyte, record FROM used),
 baseline_records AS (
     SELECT DISTINCT patient_id, analyte, record
     FROM results JOIN used USING (patient_id, analyte, record) WHERE collected_on = baseline_on
     UNION  -- R5.3 for analytes that no endpoint needs: the last result at or before the first dose
     SELECT patient_id, analyte, max(row(collected_on, site_id, event_id, record))[4]
-    FROM results WHERE days <= 0 AND analyte NOT IN (SELECT parameter FROM visit_windows)
+    FROM results WHERE days <= 0 AND analyte NOT IN (SELECT analyte FROM normalised)
     GROUP BY patient_id, analyte
 ),
 baselines AS (
