@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from schemas import EventType, parse_record_key
 from schemas.canonical import RecordKey
-from schemas.topics import DEAD_LETTERS, ERASURES, EVENT_TOPICS
+from schemas.topics import ALERT_ACTIONS, ALERTS, DEAD_LETTERS, ERASURES, EVENT_TOPICS, OUTCOMES
 from services.runtime.erasure_key import ErasureKey
 from services.runtime.errors import OperatorError
 
@@ -30,6 +30,11 @@ CREATE TABLE erasures (mark VARCHAR, partition SMALLINT, announced BOOLEAN);
 CREATE TABLE tombstones (topic VARCHAR, partition SMALLINT, key BLOB);
 """
 """`erasures`: what remains of the patients. `tombstones`: keys yet to be sent; without a partition Kafka chooses."""
+
+MOVE_SECONDS = 86_400.0
+NOBODY = RecordKey("registry", "registry", "moves-on", 1, "00000000").text.encode()
+CLEANED = (*EVENT_TOPICS.values(), DEAD_LETTERS, OUTCOMES, ALERTS, ALERT_ACTIONS)
+"""Topics from which an erasure takes something back."""
 
 _MARK = re.compile(rb"[0-9a-f]{64}")
 _NAMED = re.compile(rb'"patient_id"\s*:\s*"([^"\\]{1,64})"')
@@ -146,6 +151,28 @@ class Eraser:
     def bury_letters(self, letters: Sequence[tuple[str, int, int, bytes | None]]) -> None:
         """Note tombstones for unreadable records, by (topic, partition, offset, key), of erased patients."""
         self._note_graves([Grave(topic, partition, key) for topic, partition, _, key in letters if key])
+
+    def keep_moving(self, now: float, partitions: int) -> None:
+        """Once a day where somebody left, have a null for nobody sent to every partition that may hold something.
+
+        Kafka closes a segment only when a record comes, and cleans closed ones only: in a partition that fell silent
+        a tombstone would never do its work. `now`: seconds since 1970.
+        """
+        if not self._tells or not self._marks:
+            return
+        rows = self._con.execute("SELECT value FROM store.store_info WHERE name = 'moved_at'").fetchall()
+        if rows and now - float(rows[0][0]) < MOVE_SECONDS:
+            return
+        self._con.execute("BEGIN")
+        try:
+            self._note_graves(
+                [Grave(topic, partition, NOBODY) for topic in CLEANED for partition in range(partitions)]
+            )
+            self._con.execute("INSERT OR REPLACE INTO store.store_info VALUES ('moved_at', ?)", [str(now)])
+            self._con.execute("COMMIT")
+        except BaseException:
+            self._con.execute("ROLLBACK")
+            raise
 
     def _note_graves(self, graves: Sequence[Grave]) -> None:
         if graves and self._tells:

@@ -7,6 +7,7 @@ was away at its start or it crashed, because a stopped app cannot be started aga
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -185,6 +186,7 @@ def build_faust_app(settings: Settings, design: Design, node: Node) -> faust.App
         """Erased patients leave the bytes of the file too."""
         if not node.behind:
             await node.write(node.store.scrub, node.alone)
+            await node.write(node.store.keep_topics_moving, time.time(), settings.partitions)
 
     if design.gauges:
 

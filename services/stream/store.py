@@ -504,6 +504,11 @@ class EventStore:
                 path.unlink(missing_ok=True)
             self._snapshots.clear()
 
+    def keep_topics_moving(self, now: float, partitions: int) -> None:
+        """Let Kafka come to clean what erasures took back (`Eraser.keep_moving`)."""
+        self.commit()
+        self._eraser.keep_moving(now, partitions)
+
     def scrub(self, alone: Callable[[], AbstractContextManager[None]]) -> bool:
         """Rewrite the file where erased patients have left, for DuckDB leaves deleted bytes where they were.
 

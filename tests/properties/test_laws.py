@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import OUTCOMES, SAFETY, contents, emptied, kafka_records, load, open_store, rows, temporary_path
 from strategies import Case, batches, cases, disorder
+from twin.builders import consent
 
 from schemas import parse_event
 from services.stream.definition import StoreDefinition
@@ -59,6 +60,21 @@ def test_correct_then_retract_leaves_what_was_there(
     order = data.draw(st.permutations([*case.events, passing, {**passing, "version": 3}, gone]))
     found = contents(load(emptied(definition, case.today), data.draw(batches(order))))
     assert {name: found[name] for name in names} == expected
+
+
+@BOTH
+@FEW
+@given(case=cases(), data=st.data())
+def test_an_erased_patient_leaves_no_trace_whenever_it_is_asked_for(
+    definition: StoreDefinition, case: Case, data: st.DataObject
+) -> None:
+    patient_id = data.draw(st.sampled_from(sorted({event["patient_id"] for event in case.events})))
+    asked = consent("erase", data.draw(st.sampled_from([0, 84, 300])), patient_id=patient_id)
+    never = [event for event in case.events if event["patient_id"] != patient_id]
+    expected = contents(load(emptied(definition, case.today), [never]))
+    arrivals = data.draw(batches(data.draw(disorder([*case.events, asked, *case.events]))))
+    if all(event in [*case.events, asked] for batch in arrivals for event in batch):
+        assert contents(load(emptied(definition, case.today), arrivals)) == expected
 
 
 @BOTH

@@ -26,6 +26,18 @@ def ingest(tmp_path: Path, publisher: FakePublisher) -> Ingest:
     return Ingest(tmp_path, publisher)
 
 
+async def test_an_erased_patient_is_gone(ingest: Ingest, publisher: FakePublisher) -> None:
+    ingest.erased = {"S01-0001"}
+    answer = await ingest.post(lab(1))
+    assert answer.status_code == 410
+    assert answer.json()["code"] == "erased"
+    assert answer.json()["errors"][0]["path"] == "patient_id"
+    answer = await ingest.post([lab(1), lab(2)])
+    assert answer.status_code == 207
+    assert [receipt.get("code") for receipt in answer.json()["receipts"]] == ["erased", None]
+    assert [record.value for record in publisher.records] == [orjson.dumps(lab(2))]
+
+
 class TestReceipts:
     async def test_one_event(self, ingest: Ingest, publisher: FakePublisher) -> None:
         answer = await ingest.post(lab())

@@ -21,7 +21,7 @@ from stores import (
 )
 from twin.builders import adverse_event, consent, enrolment, lab, on, retraction, start, visit
 
-from schemas.topics import DEAD_LETTERS, ERASURES, EVENT_TOPICS
+from schemas.topics import DEAD_LETTERS, ERASURES, EVENT_TOPICS, TOPICS
 from services.outcomes.outbox import OutcomesOutbox
 from services.runtime.erasure_key import ErasureKey
 from services.runtime.errors import OperatorError
@@ -243,6 +243,24 @@ def test_tombstones_that_come_back_change_nothing(store: EventStore) -> None:
     assert rows(store, "FROM tombstones") == []
     assert {row["patient_id"] for row in rows(store, "FROM events")} == {STAYS}
     assert before.count(STAYS) == everything_in(store).count(STAYS)
+
+
+@pytest.mark.parametrize("definition", [OUTCOMES])
+def test_once_a_day_every_partition_gets_a_record_so_that_kafka_cleans(store: EventStore) -> None:
+    store.keep_topics_moving(1_000_000.0, 3)
+    assert told(store) == [], "nobody has left"
+    load(store, [[ERASE]])
+    told(store)
+    store.keep_topics_moving(1_000_000.0, 3)
+    moved = [(row["topic"], row["partition"]) for row in rows(store, "FROM tombstones")]
+    assert sorted(moved) == sorted(
+        (topic, partition) for topic in TOPICS.keys() - {ERASURES} for partition in range(3)
+    )
+    assert {value for _, _, value in told(store)} == {None}
+    store.keep_topics_moving(1_086_399.0, 3)
+    assert told(store) == []
+    store.keep_topics_moving(1_086_400.0, 3)
+    assert len(told(store)) == len(moved)
 
 
 # -- dead letters ------------------------------------------------------------------------------------------
