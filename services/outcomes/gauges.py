@@ -6,6 +6,7 @@ PATIENTS = """
 SELECT site_id, count(*) AS patients,
     CASE WHEN drug IS NULL THEN 'enrolled' WHEN last_dose_on IS NULL THEN 'on_drug' ELSE 'stopped' END AS status
 FROM patients GROUP BY ALL
+UNION ALL SELECT '', count(*), 'erased' FROM erasures HAVING count(*) > 0  -- of them nothing else is known
 """
 RATES = """
 SELECT protocol, timepoint, endpoint, estimand, rate FROM cohort_rates WHERE site_id IS NULL AND rate IS NOT NULL

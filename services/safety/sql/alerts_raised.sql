@@ -2,7 +2,7 @@
 WITH versions AS (  -- of every version the content that counts (R4.4), dated up to today and within consent
     SELECT s.* FROM scope AS s LEFT JOIN consents AS c USING (patient_key)
     WHERE NOT s.retracted AND s.event_type IN ('adverse_event', 'lab') AND s.on_date <= (SELECT today FROM clock)
-      AND coalesce(NOT c.erased AND (c.withdrawn_on IS NULL OR s.on_date <= c.withdrawn_on), true)
+      AND (c.withdrawn_on IS NULL OR s.on_date <= c.withdrawn_on)
       AND (s.serious OR s.grade >= 3 OR s.lab_grade >= 2)
       AND NOT EXISTS (
           SELECT 1 FROM scope AS o WHERE o.record_key = s.record_key AND o.version = s.version

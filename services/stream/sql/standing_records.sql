@@ -1,5 +1,5 @@
--- One row per record: its winning version, not retracted, dated up to today (an erasure holds for every day).
+-- One row per record: its winning version, not retracted, dated up to today.
 SELECT scope.* FROM scope LEFT JOIN winners USING (record_key)
 WHERE (winning_version IS NULL
        OR (version = winning_version AND content = winning_content AND recorded_at = winning_at))
-  AND NOT retracted AND (on_date <= (SELECT today FROM clock) OR consent_status = 'erase')
+  AND NOT retracted AND on_date <= (SELECT today FROM clock)
