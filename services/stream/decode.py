@@ -1,5 +1,6 @@
 """Kafka records into a `Batch`: validated events as Arrow columns, tombstones, and dead letters with a reason."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -12,6 +13,8 @@ from schemas.topics import ERASURES, EVENT_TOPICS
 from services.stream.definition import Extract
 from services.stream.erasure import read_announcement
 from services.stream.store import Batch, DeadLetter, Tombstone
+
+log = logging.getLogger(__name__)
 
 TYPE_OF_TOPIC = {topic: EventType(event_type) for event_type, topic in EVENT_TOPICS.items()}
 
@@ -72,11 +75,43 @@ def decode_records(
             batch.offsets[topic, partition] = arrived[-1].offset + 1
             batch.records += len(arrived)
     for event_type, arrived in by_type.items():
-        _decode_type(event_type, arrived, extract[event_type], batch)
+        part = _decode_what_can_be(event_type, arrived, extract[event_type])
+        batch.events |= part.events
+        batch.tombstones += part.tombstones
+        batch.dead_letters += part.dead_letters
     return batch
 
 
-def _decode_type(event_type: EventType, records: Sequence[Record], extract: Extract, batch: Batch) -> None:
+def _decode_what_can_be(event_type: EventType, records: Sequence[Record], extract: Extract) -> Batch:
+    """All of one type together; where that raises what nobody foresaw, all but the records that do it alone.
+
+    Else one record would stop its processor at the same batch for ever.
+    """
+    try:
+        return _decode_type(event_type, records, extract)
+    except Exception as error:
+        culprits = {id(record) for record in records if not _can_be_decoded(event_type, record, extract)}
+        if not culprits:
+            raise
+        log.error(
+            "%d records of %s cannot be processed (%s)", len(culprits), event_type, type(error).__name__
+        )
+    batch = _decode_type(event_type, [record for record in records if id(record) not in culprits], extract)
+    reason = "could not be processed: an error of week12, not of the record"
+    batch.dead_letters += [_letter(r, "unprocessable", "", reason) for r in records if id(r) in culprits]
+    return batch
+
+
+def _can_be_decoded(event_type: EventType, record: Record, extract: Extract) -> bool:
+    try:
+        _decode_type(event_type, [record], extract)
+    except Exception:
+        return False
+    return True
+
+
+def _decode_type(event_type: EventType, records: Sequence[Record], extract: Extract) -> Batch:
+    batch = Batch()
     valued = [record for record in records if record.value is not None]
     parsed = parse_batch(event_type, [record.value for record in valued])  # type: ignore[misc]
     if EventRefused in set(map(type, parsed)):
@@ -90,6 +125,7 @@ def _decode_type(event_type: EventType, records: Sequence[Record], extract: Extr
         valued, events = _not_buried(event_type, valued, events, buried)
     if events:
         batch.events[event_type] = event_table(event_type, events, valued, extract)
+    return batch
 
 
 def event_table(

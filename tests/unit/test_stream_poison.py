@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from stores import OUTCOMES, SAFETY, KafkaRecord, emptied, rows
 
-from schemas import content_hash, parse_event, record_key
+from schemas import Event, EventType, content_hash, parse_event, record_key
 from schemas.topics import EVENT_TOPICS
 from services.stream.decode import decode_records
-from services.stream.definition import StoreDefinition
+from services.stream.definition import Columns, StoreDefinition
 
 TODAY = date(2025, 3, 1)
 RECEIVED = 1_740_000_000_000
@@ -154,3 +154,17 @@ def test_a_tombstone_takes_back_what_came_before_it_whatever_the_batches(
     assert applied(OUTCOMES, sent) == expected
     assert applied(OUTCOMES, *([one] for one in sent)) == expected
     assert applied_together(OUTCOMES, *([one] for one in sent)) == expected
+
+
+def test_what_nobody_foresaw_is_the_dead_letter_of_its_record_alone() -> None:
+    def extract(events: Sequence[Event]) -> Columns:
+        if any(event.event_id == "odd" for event in events):
+            raise ZeroDivisionError
+        return OUTCOMES.extract[EventType.LAB](events)
+
+    odd = record(None, lab(event_id="odd"))
+    sent = numbered(odd, GOOD, TOMBSTONE, record(None, lab(event_id="S01:lab:3")))
+    batch = decode_records({(odd.topic, 0): sent}, {EventType.LAB: extract})
+    assert [(letter.code, letter.value) for letter in batch.dead_letters] == [("unprocessable", odd.value)]
+    assert batch.events[EventType.LAB]["event_id"].to_pylist() == ["S01:lab:2", "S01:lab:3"]
+    assert (len(batch.tombstones), batch.records) == (1, 5)
