@@ -192,7 +192,7 @@ OUTCOMES = StoreDefinition(
         )
     ],
     dated=(
-        *("patients", "treated", "patient_outcomes", "biomarkers", "worklist"),
+        *("patients", "treated", "endpoint_states", "patient_outcomes", "biomarkers", "worklist"),
         *("cohort_rates", "cohort_changes", "cohort_funnel", "baseline_characteristics"),
     ),
     tables=TABLES,

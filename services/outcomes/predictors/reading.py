@@ -3,25 +3,33 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 import numpy as np
 
 from services.outcomes.predictors.models import COLUMNS, UNITS, Cases, Predictor, analyse, as_row
 from services.stream.definition import Cursor, Settled
 
-# An outcome counts as in cohort_rates: R4.8.
-CASES = """
-CREATE OR REPLACE TEMP TABLE cases AS
-SELECT o.protocol, o.timepoint, o.endpoint, o.observed::DOUBLE AS outcome, {known}
-FROM {outcomes} AS o
-JOIN protocol_regressions USING (protocol, timepoint, endpoint)
-JOIN protocol_endpoints AS e USING (protocol, endpoint)
-JOIN {characteristics} AS c USING (protocol, patient_id)
-WHERE o.population AND (o.status IN ('final', 'missed') OR (NOT e.observed_when_due AND o.observed IS NOT NULL))
-  AND {of_site}
+# Two narrow tables instead of one wide one, and as of today an endpoint at a time: a store has little memory. As of
+# another day everything is derived from the events, so that once is better than for each. An outcome counts as in
+# cohort_rates (R4.8).
+CASES = "CREATE OR REPLACE TEMP TABLE cases (analysis BIGINT, patient UBIGINT, outcome DOUBLE)"
+ADD_CASES = """
+INSERT INTO cases
+SELECT r.rowid, md5_number_lower(o.patient_id), o.observed::DOUBLE
+FROM {states} AS o JOIN protocol_regressions AS r USING (protocol, timepoint, endpoint)
+WHERE o.population AND (o.due OR (NOT o.observed_when_due AND o.observed IS NOT NULL)) AND {of_site} AND {of_analysis}
 """
-ANALYSES = "FROM protocol_regressions ORDER BY protocol, timepoint, ordinal"
-OF_ANALYSIS = "SELECT outcome, {known} FROM cases WHERE protocol = ? AND timepoint = ? AND endpoint = ?"
+ONE = "o.protocol = $protocol AND o.timepoint = $timepoint AND o.endpoint = $endpoint"
+KNOWN = """
+CREATE OR REPLACE TEMP TABLE known AS
+SELECT protocol, md5_number_lower(patient_id) AS patient, {known} FROM {characteristics}
+SEMI JOIN protocol_regressions USING (protocol) WHERE {of_site}
+"""
+ANALYSES = "SELECT rowid, protocol, timepoint, endpoint FROM protocol_regressions ORDER BY rowid"
+OF_ANALYSIS = """
+SELECT outcome, {known} FROM cases JOIN known USING (patient) WHERE analysis = ? AND protocol = ?
+"""
 PREDICTORS = "SELECT predictor, multivariable FROM protocol_predictors WHERE protocol = ? ORDER BY ordinal"
 
 
@@ -37,28 +45,29 @@ class Analysis:
 def read_analyses(cursor: Cursor, day: date | None = None, site_id: str | None = None) -> list[Analysis]:
     """Every analysis of the protocols, of all patients or one centre's; `day` None: as of today."""
     known = ", ".join(UNITS)
-    suffix = f"_at(DATE '{day}')" if day else ""
-    cursor.execute(
-        CASES.format(
-            known=known,
-            outcomes=f"patient_outcomes{suffix}",
-            characteristics=f"baseline_characteristics{suffix}",
-            of_site="o.site_id = $site_id" if site_id else "true",
-        ),
-        {"site_id": site_id} if site_id else None,
-    )
+    dated = f"_at(DATE '{day}')" if day else ""
+    of_site = "site_id = $site_id" if site_id else "true"
+    site = {"site_id": site_id} if site_id else {}
+    analyses = cursor.execute(ANALYSES).fetchall()
+    cursor.execute(CASES)
+    adding = partial(ADD_CASES.format, states=f"endpoint_states{dated}", of_site=of_site)
+    if day:
+        cursor.execute(adding(of_analysis="true"), site)
+    else:
+        for _, protocol, timepoint, endpoint in analyses:
+            one = {"protocol": protocol, "timepoint": timepoint, "endpoint": endpoint}
+            cursor.execute(adding(of_analysis=ONE), site | one)
+    characteristics = f"baseline_characteristics{dated}"
+    cursor.execute(KNOWN.format(known=known, characteristics=characteristics, of_site=of_site), site)
     found = []
-    for protocol, timepoint, endpoint, _ in cursor.execute(ANALYSES).fetchall():
+    for number, protocol, timepoint, endpoint in analyses:
         named = cursor.execute(PREDICTORS, [protocol]).fetchall()
-        columns = cursor.execute(
-            OF_ANALYSIS.format(known=known), [protocol, timepoint, endpoint]
-        ).fetchnumpy()
+        columns = cursor.execute(OF_ANALYSIS.format(known=known), [number, protocol]).fetchnumpy()
         arrays = {name: np.ma.filled(column.astype(np.float64), np.nan) for name, column in columns.items()}
         cases = Cases(protocol, timepoint, endpoint, arrays.pop("outcome"), arrays)
-        found.append(
-            Analysis(cases, [name for name, _ in named], [name for name, together in named if together])
-        )
-    cursor.execute("DROP TABLE temp.cases")
+        univariable, together = [name for name, _ in named], [name for name, both in named if both]
+        found.append(Analysis(cases, univariable, together))
+    cursor.execute("DROP TABLE temp.cases; DROP TABLE temp.known")
     return found
 
 
