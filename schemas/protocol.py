@@ -1,189 +1,181 @@
-"""Protocols: timepoints, windows, endpoints, limits and reference rates as data (`protocols/*.toml`).
+"""Protocol files (`protocols/*.toml`): read, put together with what they extend, and checked.
 
-A protocol is read once into a frozen model; a mistake in the file is a `ProtocolError` that names the file
-and the field. Nothing clinical is decided here: the rules that use these numbers are in the services.
+A file may extend others and then says only what differs. A mistake is a `ProtocolError` that names the file, the
+line, the field and the reason.
 """
 
 import tomllib
-from datetime import date
-from decimal import Decimal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
+
+from schemas.protocol_model import (
+    Criterion,
+    Endpoint,
+    Parameter,
+    Population,
+    Predictor,
+    Protocol,
+    Reference,
+    Regression,
+)
 
 PROTOCOLS_DIR = Path(__file__).parent / "protocols"
 
-Window = Literal["clinical", "endoscopy"]
-Kind = Literal["fall", "below", "at_most", "per_cent_fall", "endoscopic_remission", "normalisation"]
-Number = Annotated[Decimal, BeforeValidator(lambda value: str(value) if isinstance(value, float) else value)]
-Predictor = Literal[
-    "baseline_cdai", "baseline_ses_cd", "baseline_crp", "baseline_fcal", "age", "male_sex", "disease_duration",
-    "prior_biologics", "perianal_disease", "complicated_behaviour", "colonic_disease",
-]  # fmt: skip
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+__all__ = [
+    "PROTOCOLS_DIR",
+    "Criterion",
+    "Endpoint",
+    "Parameter",
+    "Population",
+    "Predictor",
+    "Protocol",
+    "ProtocolError",
+    "Reference",
+    "Regression",
+    "load_protocol",
+    "protocol_files",
+    "shipped_protocols",
+]
+
+REPORTED = ("population", "rule", "timepoints")
+"""What an endpoint keeps when another file gives it another comparison."""
+
+Fields = dict[str, Any]
+FieldPath = tuple[str | int, ...]
 
 
 class ProtocolError(Exception):
-    """A protocol file that cannot be used; the message names the file, the field and the reason."""
+    """A protocol file that cannot be used; the message names the file, the line, the field and the reason."""
 
 
-class Part(BaseModel):
-    """Base of every part: frozen, and unknown fields are mistakes."""
+@dataclass(frozen=True)
+class ProtocolFile:
+    """One file as it was read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Windows(Part):
-    """First and last offset in days, both included, for each kind of window (R4.1)."""
-
-    clinical: tuple[int, int] | None = None
-    endoscopy: tuple[int, int] | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        for bounds in (self.clinical, self.endoscopy):
-            if bounds and bounds[0] > bounds[1]:
-                raise ValueError("a window's first day lies after its last")
-        return self
+    path: Path
+    text: str
+    fields: Fields
 
 
-class Timepoint(Windows):
-    """An assessment time: `target` is the offset in days that R4.2 measures distance from."""
-
-    name: Name
-    target: int
-
-
-class Parameter(Part):
-    """What is measured: the window it follows and, for laboratory values, its upper limit (R3.1, R3.3)."""
-
-    window: Window
-    upper_limit: Number | Literal["laboratory"] | None = None
-    fallback: Number | Literal["miller"] | None = None
-    inclusive: bool = True
-
-
-class Population(Part):
-    """Who counts in a denominator, judged at baseline; `reason` is given for those who do not."""
-
-    parameter: str | None = None
-    baseline_at_least: Number | None = None
-    baseline_raised: bool = False
-    observed_when_due: bool = False
-    reason: Name
-
-
-class Endpoint(Part):
-    """One endpoint: a `kind` of comparison applied to one parameter, with its limits."""
-
-    name: Name
-    parameter: str
-    kind: Kind
-    population: str
-    rule: str
-    limit: Number | None = None
-    baseline4_fall: Number | None = None
-    minimum_fall: Number | None = None
-    maximum_item: int | None = None
-
-    @property
-    def needs_baseline(self) -> bool:
-        """Whether the endpoint itself (not only its denominator) compares with baseline."""
-        return self.kind not in ("below", "at_most")
-
-    @model_validator(mode="after")
-    def _limited(self) -> Self:
-        if self.limit is None and self.kind != "normalisation":
-            raise ValueError(f"kind {self.kind!r} needs a limit")
-        return self
-
-
-class Reference(Part):
-    """A published rate, shown beside the live one."""
-
-    endpoint: str | None = None
-    timepoint: str | None = None
-    event_group: str | None = None
-    n: int
-    denominator: int
-    per_cent: Number
-
-
-class Regression(Part):
-    """Which outcomes are explained by what was known at baseline, by logistic regression (R7.1, R7.2).
-
-    `univariable`: each by itself. `multivariable`: these together.
-    """
-
-    timepoints: tuple[Name, ...]
-    endpoints: tuple[Name, ...]
-    univariable: tuple[Predictor, ...]
-    multivariable: tuple[Predictor, ...] = ()
-
-
-class Protocol(Part):
-    """A whole protocol; `name` is the file's stem."""
-
-    name: str
-    title: str
-    version: str
-    author: str
-    checked_by: str
-    dated: date
-    source: str
-    drugs: tuple[str, ...] | Literal["any"]
-    advanced_therapies: tuple[str, ...]
-    corticosteroids: tuple[str, ...]
-    baseline: Windows
-    timepoint: tuple[Timepoint, ...]
-    parameter: dict[Name, Parameter]
-    population: dict[Name, Population]
-    endpoint: tuple[Endpoint, ...]
-    reference: tuple[Reference, ...] = ()
-    regression: Regression | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        for endpoint in self.endpoint:
-            if endpoint.parameter not in self.parameter:
-                raise ValueError(f"endpoint {endpoint.name}: no parameter {endpoint.parameter!r}")
-            if endpoint.population not in self.population:
-                raise ValueError(f"endpoint {endpoint.name}: no population {endpoint.population!r}")
-            if self.population[endpoint.population].parameter not in (None, endpoint.parameter):
-                raise ValueError(f"endpoint {endpoint.name}: its population judges another parameter")
-        for name, population in self.population.items():
-            if population.parameter and population.parameter not in self.parameter:
-                raise ValueError(f"population {name}: no parameter {population.parameter!r}")
-        if self.regression:
-            for timepoint in set(self.regression.timepoints) - {t.name for t in self.timepoint}:
-                raise ValueError(f"regression: no timepoint {timepoint!r}")
-            for endpoint_name in set(self.regression.endpoints) - {e.name for e in self.endpoint}:
-                raise ValueError(f"regression: no endpoint {endpoint_name!r}")
-        names = [endpoint.name for endpoint in self.endpoint]
-        if len(set(names)) < len(names):
-            raise ValueError("two endpoints have the same name")
-        return self
+def shipped_protocols() -> tuple[str, ...]:
+    """Names of the protocols that come with week12."""
+    return tuple(sorted(path.stem for path in PROTOCOLS_DIR.glob("*.toml")))
 
 
 def load_protocol(name_or_path: str | Path) -> Protocol:
-    """Read a shipped protocol by name (`fu2025`) or a file by path.
+    """Read a shipped protocol by name (`fu2025`) or a file by path (`local/ours.toml`).
 
     Raises `ProtocolError` for a missing file, broken TOML or a definition that does not hold together.
     """
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = PROTOCOLS_DIR / f"{name_or_path}.toml"
+    files = protocol_files(name_or_path)
+    fields: Fields = {}
+    for file in files:
+        fields = _merged(fields, {name: part for name, part in file.fields.items() if name != "extends"})
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        shipped = ", ".join(sorted(p.stem for p in PROTOCOLS_DIR.glob("*.toml")))
-        raise ProtocolError(f"no protocol file {path}; shipped: {shipped}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProtocolError(f"{path}: {error}") from None
-    try:
-        return Protocol(name=path.stem, **fields)
+        return Protocol(**{**fields, "name": files[-1].path.stem})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ProtocolError(f"{path}: {where}: {first['msg']}") from None
+        missing = first["type"] == "missing"
+        raise ProtocolError(_placed(files, first["loc"], first["msg"], missing=missing)) from None
+
+
+def protocol_files(name_or_path: str | Path) -> list[ProtocolFile]:
+    """A protocol's own file, last, after those that it extends, in the order in which they are laid over another."""
+    return list(_chain(_find(str(name_or_path), Path()), ()))
+
+
+def _chain(path: Path, above: tuple[Path, ...]) -> Iterator[ProtocolFile]:
+    if path in above:
+        raise ProtocolError(f"{path}: extends itself")
+    file = _read(path)
+    extended = file.fields.get("extends", [])
+    if not isinstance(extended, list) or not all(isinstance(name, str) for name in extended):
+        raise ProtocolError(
+            f'{path}, line {_line(file, ("extends",))}: extends: names a list of files: ["fu2025"]'
+        )
+    for name in extended:
+        yield from _chain(_find(name, path.parent), (*above, path))
+    yield file
+
+
+def _find(name: str, beside: Path) -> Path:
+    """A `.toml` path, or the name of a shipped file."""
+    return beside / name if name.endswith(".toml") else PROTOCOLS_DIR / f"{name}.toml"
+
+
+def _read(path: Path) -> ProtocolFile:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return ProtocolFile(path, text, tomllib.loads(text))
+    except FileNotFoundError:
+        shipped = ", ".join(shipped_protocols())
+        raise ProtocolError(f"no protocol file {path}; shipped: {shipped}") from None
+    except OSError as error:
+        raise ProtocolError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"{path}: {error}") from None
+
+
+def _merged(under: Fields, over: Fields) -> Fields:
+    """Tables are laid over each other name by name; but a criterion that states its kind compares anew."""
+    merged = dict(under)
+    for name, part in over.items():
+        below = under.get(name)
+        if not isinstance(part, dict) or not isinstance(below, dict):
+            merged[name] = part
+        elif "kind" in part:
+            merged[name] = {field: below[field] for field in REPORTED if field in below} | part
+        else:
+            merged[name] = _merged(below, part)
+    return merged
+
+
+def _placed(files: Sequence[ProtocolFile], loc: FieldPath, message: str, *, missing: bool) -> str:
+    """The message with its file and line: the last file that states the field, or most of the way to it."""
+    reason = message.removeprefix("Value error, ")
+    if not loc:  # found by the protocol as a whole, which says where
+        stated, _, rest = reason.partition(": ")
+        loc, reason = _as_path(stated), rest
+    stated_at = loc[:-1] if missing else loc
+    depths = [len(_known(file.fields, stated_at)) for file in files]
+    at = max(index for index, depth in enumerate(depths) if depth == max(depths))
+    known = _known(files[at].fields, stated_at)
+    field = ".".join(map(str, loc if missing else known))  # behind it stand names of types, not of fields
+    return f"{files[at].path}, line {_line(files[at], known)}: {field}: {reason}"
+
+
+def _as_path(stated: str) -> FieldPath:
+    return tuple(int(part) if part.isdigit() else part for part in stated.split("."))
+
+
+def _known(fields: Any, loc: FieldPath) -> FieldPath:
+    """As much of a path as leads somewhere."""
+    known: list[str | int] = []
+    for part in loc:
+        places: Any = (
+            fields if isinstance(fields, dict) else range(len(fields)) if isinstance(fields, list) else ()
+        )
+        if part not in places:
+            break
+        fields = fields[part]
+        known.append(part)
+    return tuple(known)
+
+
+def _line(file: ProtocolFile, path: FieldPath) -> int:
+    """The line on which a statement begins: before it, the file does not lead to the field yet."""
+    lines = file.text.splitlines()
+    begins = 1
+    for end in range(1, len(lines) + 1):
+        try:
+            fields = tomllib.loads("\n".join(lines[:end]))
+        except tomllib.TOMLDecodeError:
+            continue
+        if len(_known(fields, path)) == len(path):
+            return begins
+        begins = end + 1
+    return begins

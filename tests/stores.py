@@ -21,6 +21,8 @@ from services.stream.store import EventStore
 
 Row = dict[str, Any]
 FU2025 = load_protocol("fu2025")
+ALL = ("fu2025", "u_exceed", "stride2")
+"""The shipped protocols, evaluated side by side."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,14 @@ def open_store(
 
 
 @cache
-def _reusable(name: str) -> EventStore:
-    return open_store({"outcomes": OUTCOMES, "safety": SAFETY}[name], date(2000, 1, 1))
+def _reusable(name: str, protocols: tuple[str, ...]) -> EventStore:
+    definition = {"outcomes": OUTCOMES, "safety": SAFETY}[name]
+    return open_store(definition, date(2000, 1, 1), protocols=[load_protocol(p) for p in protocols])
 
 
-def emptied(definition: StoreDefinition, today: date) -> EventStore:
+def emptied(definition: StoreDefinition, today: date, protocols: tuple[str, ...] = ("fu2025",)) -> EventStore:
     """An empty store, quickly: the same file again and again, for tests with many examples."""
-    store = _reusable(definition.name)
+    store = _reusable(definition.name, protocols)
     tables = store.execute(
         "SELECT table_name FROM duckdb_tables() WHERE database_name = 'store' AND (table_name IN "
         "('events', 'offsets', 'outbox', 'dead_letters', 'alert_actions', 'alert_changes', 'erasures', "
@@ -118,6 +121,7 @@ def load(store: EventStore, batches: Sequence[Sequence[Row]]) -> EventStore:
 
 
 __all__ = [
+    "ALL",
     "FU2025",
     "OUTCOMES",
     "SAFETY",

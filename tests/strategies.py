@@ -24,6 +24,7 @@ TIMES = (None, "00:00:00", "08:59:59", "09:00:00", "09:00:01")
 # Offsets from day 0. The first of each is what Hypothesis shrinks to.
 BASELINE_DAYS = (-1, -27, -28, -29, -89, -90, -91, 0, 0, 0, 1)
 WEEK_12_DAYS = (84, 80, 83, 85, 88, 70, 71, 97, 98, 69, 99, 55, 56, 57, 125, 126, 127)
+OTHER_DAYS = (168, 14, 139, 140, 196, 197, 224, 225, 6, 7, 28, 41, 42, 112)
 DOSE_DAYS = (40, -40, -1, 0, 1, 69, 70, 84, 85, 98, 99)
 ONSET_DAYS = (40, -1, 0, 1, 39, 41, 69, 70, 71, 84, 98, 99, 100, 114, 115, 127, 129)
 TODAYS = (400, 400, 200, 127, 126, 125, 99, 98, 98, 97, 84, 70, 69, 56, 55, 1, 0)
@@ -79,8 +80,11 @@ COMPONENTS = _stated(
 
 def _cdai(*totals: float) -> SearchStrategy[dict[str, Any]]:
     total = _one_of(*totals)
-    return _stated(cdai=total) | _stated(
-        cdai=total | st.none(), cdai_components=COMPONENTS, weight_kg=_one_of(None, 51)
+    return _stated(cdai=total, corticosteroid=STEROID) | _stated(
+        cdai=total | st.none(),
+        cdai_components=COMPONENTS,
+        weight_kg=_one_of(None, 51),
+        corticosteroid=STEROID,
     )
 
 
@@ -93,9 +97,25 @@ def _ses_cd(totals: Sequence[int], items: Sequence[int]) -> SearchStrategy[dict[
     broken = segments.map(lambda some: some | {"ileum": {"ulcer_size": 1}})
     total = st.sampled_from(totals)
     itemised = _stated(ses_cd_segments=segments)
+    alone = _stated(ses_cd=total, ulcers_present=_one_of(None, False, True))
+    return itemised | itemised | alone | _stated(ses_cd=total, ses_cd_segments=segments | broken)
+
+
+def _complaints(
+    stools: Sequence[float], pain: Sequence[float], cdai: int | None = None
+) -> SearchStrategy[dict[str, Any]]:
+    """Stools and pain as means, as a diary, or both."""
+    means = _stated(stool_frequency=_one_of(*stools), abdominal_pain=_one_of(*pain, *pain, None))
+    diary = _stated(liquid_stools=DIARY | _one_of(14, 42), abdominal_pain=DIARY | _one_of(7, 14))
+    total = _one_of(cdai, cdai, None)
     return (
-        itemised | itemised | _stated(ses_cd=total) | _stated(ses_cd=total, ses_cd_segments=segments | broken)
+        _stated(pro2=means, cdai=total)
+        | _stated(pro2=means, cdai_components=diary, cdai=total)
+        | _stated(cdai_components=diary, hbi=_one_of(4, 5), cdai=total)
     )
+
+
+STEROID = _one_of(None, None, False, False, True)
 
 
 def _lab(analyte: str, *values: float | str, **limits: SearchStrategy[Any]) -> SearchStrategy[dict[str, Any]]:
@@ -104,7 +124,9 @@ def _lab(analyte: str, *values: float | str, **limits: SearchStrategy[Any]) -> S
 
 HEALTHY = segment(0, 0, 0, 0)
 HEALED = _one_of(
-    {"ses_cd": 0}, {"ses_cd_segments": {"ileum": HEALTHY, "right_colon": HEALTHY, "rectum": HEALTHY}}
+    {"ses_cd": 0},
+    {"ses_cd": 2, "ulcers_present": False},
+    {"ses_cd_segments": {"ileum": HEALTHY, "right_colon": HEALTHY, "rectum": HEALTHY}},
 )
 CRP_LIMIT, ESR_LIMIT, COUNT_LIMIT = _one_of(None, 5, 8), _one_of(None, None, 20), _one_of(None, 0.6, 1)
 CRP_BY_CODE = _lab("1988-5", 0.5, 0.51, 4, unit=st.just("mg/dL"), ref_high=_one_of(None, 0.8))
@@ -123,6 +145,26 @@ TOPICS = {
         builders.visit,
         _ses_cd((8, 2, 3, 4, 6, 12), items=(1, 2, 0)),
         _ses_cd((2, 0, 3, 4, 5, 6), items=(0, 0, 0, 1, 2)) | HEALED,
+    ),
+    "hbi": Topic(
+        builders.visit,
+        _stated(hbi=_one_of(9, 8, 7), cdai=_one_of(300, 300, None)),
+        _stated(hbi=_one_of(4, 5, 6, 7, 9)),
+    ),
+    "pro": Topic(
+        builders.visit,
+        _complaints((6, 5, 4, 3, 0), (2, 2.5, 1, 0), cdai=300),
+        _complaints((1.5, 2.8, 2.81, 3, 4.2, 4.21, 6), (1, 0, 1.4, 1.1, 2)),
+    ),
+    "body": Topic(
+        builders.visit,
+        _stated(weight_kg=_one_of(51, 60), cdai_components=_stated(haematocrit_pct=_one_of(None, 34, 42))),
+        _stated(weight_kg=_one_of(54, 60), cdai_components=_stated(haematocrit_pct=_one_of(None, 39, 47))),
+    ),
+    "hct": Topic(
+        builders.lab,
+        _lab("haematocrit", 34, 42, "<30", unit=st.just("%")),
+        _lab("haematocrit", 0.39, unit=st.just("L/L")),
     ),
     "crp": Topic(
         builders.lab,
@@ -166,13 +208,21 @@ def _sent(
 
 @st.composite
 def _measured(
-    draw: st.DrawFn, /, person: Person, name: str, *, before: bool, event_id: str, version: int
+    draw: st.DrawFn,
+    /,
+    person: Person,
+    name: str,
+    *,
+    before: bool,
+    event_id: str,
+    version: int,
+    days: Sequence[int] = WEEK_12_DAYS,
 ) -> Event:
     """A value of one topic, before treatment or about week 12."""
     topic = TOPICS[name]
     fields = {
         **draw(topic.before if before else topic.after),
-        "offset": draw(st.sampled_from(BASELINE_DAYS if before else WEEK_12_DAYS)),
+        "offset": draw(st.sampled_from(BASELINE_DAYS if before else days)),
         "at": draw(st.sampled_from(TIMES)),
         "visit_kind": draw(_one_of("scheduled", "scheduled", "retest", "unscheduled")),
     }
@@ -187,6 +237,10 @@ def _topic(draw: st.DrawFn, /, person: Person, name: str) -> list[Event]:
         for before in (True, False)
         if draw(_one_of(*[True] * 9, False))
     ]
+    if draw(_one_of(False, False, True)):
+        core.append(
+            draw(_measured(person, name, before=False, event_id=f"{name}-other", version=1, days=OTHER_DAYS))
+        )
     rivals = [
         draw(
             _measured(
@@ -206,7 +260,7 @@ def _topic(draw: st.DrawFn, /, person: Person, name: str) -> list[Event]:
 def _treatment(draw: st.DrawFn, /, person: Person) -> Event:
     action = draw(_one_of("stop", "start", "stop", "resume", "rescue", "interrupt", "dose_change"))
     drug = draw(_one_of("upadacitinib", "upadacitinib", "infliximab", "azathioprine", "prednisolone"))
-    offset, clock = draw(st.sampled_from(DOSE_DAYS)), draw(st.sampled_from(TIMES))
+    offset, clock = draw(st.sampled_from((*DOSE_DAYS, 56, 55))), draw(st.sampled_from(TIMES))
     fields = {"action": action, "drug": drug, "offset": offset, "at": clock}
     if action == "stop":
         fields["reason"] = draw(_one_of("patient_choice", "adverse_event", "lack_of_efficacy", "death"))
@@ -256,6 +310,7 @@ def _enrolment(draw: st.DrawFn, /, person: Person) -> Event:
             reference_sex=_one_of(None, None, "female"),
             birth_year=_one_of(1963, 1990, 1992),
             height_cm=_one_of(165, 180),
+            weight_kg=_one_of(None, None, 51, 60),
         )
     )
     event_id = draw(_one_of("enrolment", "enrolment", "a"))
@@ -285,7 +340,7 @@ def patients(draw: st.DrawFn, /, patient_id: str) -> list[Event]:
         *some(_adverse_event(person), 0, 1, 1, 2, 3),
         *some(_consent(person), 0, 0, 0, 0, 0, 0, 1, 2),
     ]
-    for name in draw(st.lists(st.sampled_from(sorted(TOPICS)), min_size=2, max_size=4, unique=True)):
+    for name in draw(st.lists(st.sampled_from(sorted(TOPICS)), min_size=3, max_size=5, unique=True)):
         events += draw(_topic(person, name))
     if events and draw(_one_of(False, True)):
         withdrawn = draw(st.sampled_from(events))

@@ -151,7 +151,7 @@ class _Demonstration:
         _, outcomes, safety = places(self._settings)
         headers = {"Authorization": f"Bearer {self._reader}"}
         with httpx.Client(headers=headers, timeout=30, trust_env=False) as client:
-            cohort = _rows(client, f"{outcomes.url}/v1/cohort", protocol=protocol.name, estimand="observed")
+            cohort = _rows(client, f"{outcomes.url}/v1/cohort", timepoint="week_12", estimand="observed")
             incidence = _rows(client, f"{safety.url}/v1/incidence")
             alerts = _rows(client, f"{safety.url}/v1/alerts", limit=1000)
         lines = agreement(protocol, cohort, incidence)

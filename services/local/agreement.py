@@ -38,12 +38,14 @@ class Line:
 
 
 def agreement(protocol: Protocol, cohort: Sequence[Row], incidence: Sequence[Row]) -> list[Line]:
-    """A line for each reference rate of the protocol.
+    """A line for each reference rate of the protocol that was printed with its counts.
 
     `cohort`: rows of `cohort_rates`; `incidence`: rows of `incidence`. Pooled rows of the protocol's drug count.
     """
     lines = []
     for reference in protocol.reference:
+        if reference.n is None or reference.denominator is None:
+            continue
         if reference.event_group:
             row = _one(incidence, protocol, event_group=reference.event_group)
             live = (row["patients_with_event"], row["patients"]) if row else None

@@ -4,6 +4,8 @@ import asyncio
 from datetime import date
 from functools import partial
 
+from schemas.protocol import load_protocol
+from schemas.protocol_model import BASELINE
 from services.runtime.tokens import Caller
 from services.stream.cache import PerDay
 from services.stream.disclosure import Figures
@@ -30,7 +32,12 @@ OF_CENTRE = ("n", "denominator", "rate")
 OF_TARGET = ("target", "low_95", "high_95", "low_998", "high_998", "flag", "dispersion")
 """What in a funnel says something of the centre, and what of all centres together."""
 
-ORDER = "ORDER BY protocol, timepoint, {of}"
+OF_ENDPOINT = "endpoint, drug, site_id NULLS FIRST, estimand DESC"
+ORDERS = {
+    "cohort_rates": OF_ENDPOINT,
+    "cohort_changes": "parameter, drug, site_id NULLS FIRST",
+    "cohort_funnel": OF_ENDPOINT,
+}
 
 
 class CohortReader:
@@ -44,34 +51,49 @@ class CohortReader:
         """`slow`: held by whoever reads every event."""
         self._node = node
         self._slow = slow
-        of_endpoint = "endpoint, drug, site_id NULLS FIRST, estimand DESC"
-        of_parameter = "parameter, drug, site_id NULLS FIRST"
-        self._rates = PerDay(node, partial(self._read, "cohort_rates", of_endpoint), ahead=True)
-        self._changes = PerDay(node, partial(self._read, "cohort_changes", of_parameter))
-        self._funnel = PerDay(node, partial(self._read, "cohort_funnel", of_endpoint))
+        protocols = [load_protocol(name) for name in node.settings.protocols]
+        self._timepoints = {BASELINE, *(time for protocol in protocols for time in protocol.timepoint)}
+        self._parts: dict[tuple[str, str | None], PerDay[list[Row]]] = {}
 
-    async def rates(self, caller: Caller, day: date | None, *, shared: bool = False) -> list[Row]:
-        """`cohort_rates`."""
-        return _fit(await self._rates.get(day), RATES, caller, shared)
+    async def rates(
+        self, caller: Caller, day: date | None, timepoint: str | None = None, *, shared: bool = False
+    ) -> list[Row]:
+        """`cohort_rates`, of one timepoint or of all, which costs several times as much."""
+        return _fit(await self._part("cohort_rates", day, timepoint), RATES, caller, shared)
 
-    async def changes(self, caller: Caller, day: date | None, *, shared: bool = False) -> list[Row]:
+    async def changes(
+        self, caller: Caller, day: date | None, timepoint: str | None = None, *, shared: bool = False
+    ) -> list[Row]:
         """`cohort_changes`."""
-        return _fit(await self._changes.get(day), CHANGES, caller, shared)
+        return _fit(await self._part("cohort_changes", day, timepoint), CHANGES, caller, shared)
 
-    async def funnel(self, caller: Caller, day: date | None, *, shared: bool = False) -> list[Row]:
+    async def funnel(
+        self, caller: Caller, day: date | None, timepoint: str | None = None, *, shared: bool = False
+    ) -> list[Row]:
         """`cohort_funnel`, without what `rates` would not show of the same centre or of all."""
-        rows = visible(await self._funnel.get(day), caller)
-        hidden = {
-            _place(row) for row in await self.rates(caller, day, shared=shared) if row.get("masked", False)
-        }
+        rows = visible(await self._part("cohort_funnel", day, timepoint), caller)
+        rates = await self.rates(caller, day, timepoint, shared=shared)
+        hidden = {_place(row) for row in rates if row.get("masked", False)}
         return [_less(row, hidden) for row in rows]
 
-    async def _read(self, name: str, of: str, day: date | None) -> list[Row]:
-        order = ORDER.format(of=of)
+    async def _part(self, name: str, day: date | None, timepoint: str | None) -> list[Row]:
+        if timepoint is not None and timepoint not in self._timepoints:
+            return []
+        kept = (name, timepoint)
+        if kept not in self._parts:
+            ahead = name == "cohort_rates" and timepoint is not None
+            self._parts[kept] = PerDay(self._node, partial(self._read, name, timepoint), ahead=ahead)
+        return await self._parts[kept].get(day)
+
+    async def _read(self, name: str, timepoint: str | None, day: date | None) -> list[Row]:
+        source = name if day is None else f"{name}_at(DATE '{day}')"
+        where = "" if timepoint is None else "WHERE timepoint = $timepoint"
+        parameters: dict[str, object] = {} if timepoint is None else {"timepoint": timepoint}
+        sql = f"SELECT * FROM {source} {where} ORDER BY protocol, timepoint, {ORDERS[name]}"
         if day is None:
-            return await self._node.read(f"SELECT * FROM {name} {order}")
+            return await self._node.read(sql, parameters)
         async with self._slow:
-            return await self._node.read(f"SELECT * FROM {name}_at(DATE '{day}') {order}")
+            return await self._node.read(sql, parameters)
 
 
 def _fit(rows: list[Row], figures: Figures, caller: Caller, shared: bool) -> list[Row]:

@@ -51,7 +51,7 @@ def cohort_routes(reader: OutcomesReader) -> APIRouter:
             "site_id": site_id,
             "estimand": estimand,
         }
-        rows = matching(await cohort.rates(caller, day, shared=shared), wanted)
+        rows = matching(await cohort.rates(caller, day, timepoint, shared=shared), wanted)
         return answer(as_of=day or await calendar.today(), rows=rows)
 
     @router.get(
@@ -77,7 +77,7 @@ def cohort_routes(reader: OutcomesReader) -> APIRouter:
             "drug": drug,
             "site_id": site_id,
         }
-        rows = matching(await cohort.changes(caller, day, shared=shared), wanted)
+        rows = matching(await cohort.changes(caller, day, timepoint, shared=shared), wanted)
         return answer(as_of=day or await calendar.today(), rows=rows)
 
     @router.get(
@@ -106,7 +106,7 @@ def cohort_routes(reader: OutcomesReader) -> APIRouter:
             "site_id": site_id,
             "estimand": estimand,
         }
-        rows = matching(await cohort.funnel(caller, day, shared=shared), wanted)
+        rows = matching(await cohort.funnel(caller, day, timepoint, shared=shared), wanted)
         return answer(as_of=day or await calendar.today(), rows=rows)
 
     return router

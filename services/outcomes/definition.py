@@ -1,13 +1,13 @@
 """The outcomes store: its columns, relations and public names in one place."""
 
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
 
-from schemas.protocol import Parameter, Protocol, Regression
+from schemas.protocol import Protocol, Regression
 from services.outcomes.outbox import TABLES
+from services.outcomes.plan import Scheme, limit_of, make_plan
 from services.outcomes.predictors.reading import PREDICTORS_TABLE
 from services.outcomes.records import COLUMNS, EXTRACT
 from services.stream import settling
@@ -16,24 +16,39 @@ from services.stream.definition import RECORDS, Relation, StoreDefinition
 SQL = Path(__file__).parent / "sql"
 
 PROTOCOL_TABLES = """
-CREATE OR REPLACE TABLE protocols (protocol VARCHAR, evaluated INTEGER, protocol_version VARCHAR, any_drug BOOLEAN);
-CREATE OR REPLACE TABLE protocol_drugs (protocol VARCHAR, drug VARCHAR);
-CREATE OR REPLACE TABLE protocol_therapies (protocol VARCHAR, drug VARCHAR);
-CREATE OR REPLACE TABLE protocol_corticosteroids (protocol VARCHAR, drug VARCHAR);
-CREATE OR REPLACE TABLE protocol_baselines (protocol VARCHAR, parameter VARCHAR, opens INTEGER, closes INTEGER);
-CREATE OR REPLACE TABLE protocol_windows (
-    protocol VARCHAR, timepoint VARCHAR, parameter VARCHAR, target INTEGER, opens INTEGER, closes INTEGER);
+CREATE OR REPLACE TABLE protocols (protocol VARCHAR, evaluated INTEGER, protocol_version VARCHAR, scheme TINYINT);
+CREATE OR REPLACE TABLE protocol_estimands (protocol VARCHAR, estimand VARCHAR);
 CREATE OR REPLACE TABLE protocol_limits (
     protocol VARCHAR, parameter VARCHAR, laboratory BOOLEAN, fixed DECIMAL(18, 9), miller BOOLEAN, inclusive BOOLEAN);
+CREATE OR REPLACE TABLE protocol_windows (
+    protocol VARCHAR, timepoint VARCHAR, parameter VARCHAR, target INTEGER, opens INTEGER, closes INTEGER);
 CREATE OR REPLACE TABLE protocol_endpoints (
-    protocol VARCHAR, endpoint VARCHAR, ordinal INTEGER, rule VARCHAR, parameter VARCHAR, kind VARCHAR,
-    limit_value DECIMAL(18, 9), baseline4_fall DECIMAL(18, 9), minimum_fall DECIMAL(18, 9), maximum_item INTEGER,
-    needs_baseline BOOLEAN, baseline_at_least DECIMAL(18, 9), baseline_raised BOOLEAN, baseline_reason VARCHAR,
-    observed_when_due BOOLEAN);
+    protocol VARCHAR, endpoint VARCHAR, ordinal INTEGER, rule VARCHAR, parameter VARCHAR, observed_when_due BOOLEAN);
 CREATE OR REPLACE TABLE reference_rates (
     protocol VARCHAR, timepoint VARCHAR, endpoint VARCHAR, event_group VARCHAR,
     n INTEGER, denominator INTEGER, per_cent DECIMAL(5, 2));
+CREATE OR REPLACE TABLE parameters (parameter TINYINT, name VARCHAR);
+CREATE OR REPLACE TABLE schemes (
+    scheme TINYINT, any_drug BOOLEAN, hct_signed BOOLEAN, component_rounding BOOLEAN, nearest_days INTEGER,
+    carried_days INTEGER);
+CREATE OR REPLACE TABLE scheme_drugs (scheme TINYINT, drug VARCHAR);
+CREATE OR REPLACE TABLE scheme_therapies (scheme TINYINT, drug VARCHAR);
+CREATE OR REPLACE TABLE scheme_corticosteroids (scheme TINYINT, drug VARCHAR);
+CREATE OR REPLACE TABLE scheme_times (scheme TINYINT, time TINYINT, timepoint VARCHAR);
+CREATE OR REPLACE TABLE scheme_windows (
+    scheme TINYINT, time TINYINT, parameter TINYINT, target SMALLINT, opens SMALLINT, closes SMALLINT,
+    timepoint VARCHAR, name VARCHAR);
+CREATE OR REPLACE TABLE scheme_atoms (
+    scheme TINYINT, bit HUGEINT, parameter TINYINT, kind VARCHAR, measure VARCHAR, operator VARCHAR,
+    limit_value DECIMAL(18, 9), baseline4_fall DECIMAL(18, 9), baseline4_rule VARCHAR, baseline_zero_fails BOOLEAN,
+    days INTEGER, laboratory BOOLEAN, fixed DECIMAL(18, 9), miller BOOLEAN, inclusive BOOLEAN);
+CREATE OR REPLACE TABLE schedule (
+    protocol VARCHAR, scheme TINYINT, time TINYINT, timepoint VARCHAR, endpoint VARCHAR, ordinal INTEGER, rule VARCHAR,
+    lead TINYINT, parameters BIGINT, opens INTEGER, closes INTEGER, needs_baseline BOOLEAN, clauses HUGEINT[],
+    responses HUGEINT[][], after TINYINT, population HUGEINT[], population_parameters BIGINT, baseline_reason VARCHAR,
+    observed_when_due BOOLEAN, headline_parameters BIGINT);
 """
+"""What the SQL reads of the protocols, as `services.outcomes.plan` compiles them."""
 
 REGRESSION_TABLES = f"""
 CREATE OR REPLACE TABLE protocol_regressions (
@@ -51,9 +66,13 @@ REASONS = {
     "baseline_unknown": "the baseline value cannot be judged: censored, or its limit is unknown",
     "baseline_inactive": "baseline CDAI below 150",
     "baseline_below_3": "baseline SES-CD below 3",
+    "baseline_not_ulcerated": "no ulcers at baseline, or a baseline SES-CD below 3",
+    "baseline_not_trial_like": "baseline outside the trial's criteria of entry",
     "baseline_normal": "normal at baseline, so it cannot normalise",
     "missed": "the window closed without a value",
-    "value_unknown": "a value is there but cannot decide: censored, limit unknown, or a segment was not seen again",
+    "value_unknown": "a value is there but cannot decide: censored, limit or part of it unknown, segment not seen",
+    "week_12_responder": "responded at week 12 already, so the response is not a delayed one",
+    "unknown": "whether the response is a delayed one cannot be said",
 }
 """Every `reason` of `patient_outcomes`, in words."""
 
@@ -61,69 +80,84 @@ REASONS = {
 def fill_protocol_tables(con: duckdb.DuckDBPyConnection, protocols: Sequence[Protocol]) -> None:
     """Write the protocols, in order of evaluation, into the tables that the SQL reads."""
     con.execute(PROTOCOL_TABLES + REGRESSION_TABLES)
-    for number, protocol in enumerate(protocols, start=1):
-        name = protocol.name
-        _insert(con, "protocols", [(name, number, protocol.version, protocol.drugs == "any")])
-        if protocol.drugs != "any":
-            _insert(con, "protocol_drugs", [(name, drug) for drug in protocol.drugs])
-        _insert(con, "protocol_therapies", [(name, drug) for drug in protocol.advanced_therapies])
-        _insert(con, "protocol_corticosteroids", [(name, drug) for drug in protocol.corticosteroids])
-        for parameter, rules in protocol.parameter.items():
-            _insert_parameter(con, protocol, parameter, rules)
-        for ordinal, e in enumerate(protocol.endpoint):
-            population = protocol.population[e.population]
-            _insert(
-                con,
-                "protocol_endpoints",
-                [
-                    (
-                        name, e.name, ordinal, e.rule, e.parameter, e.kind, e.limit, e.baseline4_fall, e.minimum_fall,
-                        e.maximum_item, e.needs_baseline, population.baseline_at_least, population.baseline_raised,
-                        population.reason, population.observed_when_due,
-                    )
-                ],
-            )  # fmt: skip
-        if protocol.regression:
-            _insert_regression(con, name, protocol.regression)
-        _insert(
-            con,
-            "reference_rates",
-            [
-                (name, r.timepoint, r.endpoint, r.event_group, r.n, r.denominator, r.per_cent)
-                for r in protocol.reference
-            ],
-        )
+    plan = make_plan(protocols)
+    _insert(con, "parameters", [(number, name) for name, number in plan.parameters.items()])
+    for number, protocol in enumerate(plan.protocols, start=1):
+        _insert_protocol(con, number, protocol, plan.scheme_of[protocol.name].number)
+    for scheme in plan.schemes:
+        _insert_scheme(con, scheme, plan.parameters)
+    _insert(con, "schedule", plan.steps)
 
 
-def _insert_parameter(
-    con: duckdb.DuckDBPyConnection, protocol: Protocol, name: str, rules: Parameter
-) -> None:
-    bounds = getattr(protocol.baseline, rules.window)
-    if bounds:
-        _insert(con, "protocol_baselines", [(protocol.name, name, *bounds)])
-    for timepoint in protocol.timepoint:
-        bounds = getattr(timepoint, rules.window)
-        if bounds:
-            _insert(
-                con, "protocol_windows", [(protocol.name, timepoint.name, name, timepoint.target, *bounds)]
+def _insert_protocol(con: duckdb.DuckDBPyConnection, number: int, protocol: Protocol, scheme: int) -> None:
+    name = protocol.name
+    _insert(con, "protocols", [(name, number, protocol.version, scheme)])
+    _insert(con, "protocol_estimands", [(name, estimand) for estimand in protocol.settings.missing])
+    _insert(
+        con,
+        "protocol_limits",
+        [
+            (name, parameter, *limit_of(rules))
+            for parameter, rules in protocol.parameter.items()
+            if rules.upper_limit is not None
+        ],
+    )
+    _insert(
+        con,
+        "protocol_windows",
+        [
+            (name, timepoint, parameter, visit.target, *bounds)
+            for timepoint, visit in protocol.timepoint.items()
+            for parameter, rules in protocol.parameter.items()
+            if (bounds := getattr(visit, rules.window)) is not None
+        ],
+    )
+    _insert(
+        con,
+        "protocol_endpoints",
+        [
+            (
+                name, e.name, ordinal, e.rule, protocol.parameters(e.name)[0],
+                protocol.population[e.population].observed_when_due,
             )
-    if rules.upper_limit is not None:
-        laboratory = rules.upper_limit == "laboratory"
-        fixed = rules.fallback if laboratory else rules.upper_limit
-        _insert(
-            con,
-            "protocol_limits",
-            [
-                (
-                    protocol.name,
-                    name,
-                    laboratory,
-                    fixed if isinstance(fixed, Decimal) else None,
-                    fixed == "miller",
-                    rules.inclusive,
-                )
-            ],
-        )
+            for ordinal, e in enumerate(protocol.endpoints)
+        ],
+    )  # fmt: skip
+    if protocol.regression:
+        _insert_regression(con, name, protocol.regression)
+    _insert(
+        con,
+        "reference_rates",
+        [
+            (name, r.timepoint, r.endpoint, r.event_group, r.n, r.denominator, r.per_cent)
+            for r in protocol.reference
+        ],
+    )
+
+
+def _insert_scheme(con: duckdb.DuckDBPyConnection, scheme: Scheme, parameters: Mapping[str, int]) -> None:
+    number, first = scheme.number, scheme.first
+    conventions = first.settings
+    _insert(
+        con,
+        "schemes",
+        [
+            (
+                number, first.drugs == "any", conventions.hct_mode == "signed", conventions.component_rounding,
+                conventions.nearest_days, conventions.carried_days,
+            )
+        ],
+    )  # fmt: skip
+    _insert(con, "scheme_drugs", [] if first.drugs == "any" else [(number, drug) for drug in first.drugs])
+    _insert(con, "scheme_therapies", [(number, drug) for drug in first.advanced_therapies])
+    _insert(con, "scheme_corticosteroids", [(number, drug) for drug in first.corticosteroids])
+    _insert(con, "scheme_times", [(number, time, name) for name, time in scheme.times.items()])
+    _insert(con, "scheme_windows", [(number, *window) for window in scheme.windows(parameters)])
+    _insert(
+        con,
+        "scheme_atoms",
+        [(number, 1 << bit, parameters[atom.parameter], *atom[1:]) for atom, bit in scheme.atoms.items()],
+    )
 
 
 def _insert_regression(con: duckdb.DuckDBPyConnection, protocol: str, regression: Regression) -> None:
@@ -144,9 +178,9 @@ def _insert_regression(con: duckdb.DuckDBPyConnection, protocol: str, regression
     )
 
 
-def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[object]]) -> None:
+def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Sequence[object]]) -> None:
     for row in rows:
-        con.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+        con.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", [*row])
 
 
 WAITING = Relation(
@@ -164,9 +198,9 @@ OUTBOX = (
 
 WINDOW_CROSSED = (
     "INSERT INTO store.outbox SELECT DISTINCT patient_key, patient_id, $batch, $batch "
-    "FROM store.selected JOIN store.patients USING (patient_key) "
-    "WHERE ((window_start > least($before, $today) AND window_start <= greatest($before, $today)) "
-    "    OR (window_end > least($before, $today) AND window_end <= greatest($before, $today))) "
+    "FROM store.treated JOIN store.scheme_windows USING (scheme) JOIN store.patients USING (patient_key) "
+    "WHERE (treated.first_dose_on + opens BETWEEN least($before, $today) + 1 AND greatest($before, $today) "
+    "    OR treated.first_dose_on + closes BETWEEN least($before, $today) + 1 AND greatest($before, $today)) "
     "AND patient_key NOT IN (SELECT patient_key FROM store.outbox)",
 )
 """States that the calendar alone changed are published too."""
@@ -183,6 +217,7 @@ OUTCOMES = StoreDefinition(
         Relation.load(SQL, "patients", stored=True),
         Relation.load(SQL, "measurements"),
         Relation.load(SQL, "selected", stored=True),
+        Relation.load(SQL, "answers", stored=True),
     ],
     views=[
         Relation.load(SQL, name)

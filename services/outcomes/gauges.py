@@ -1,4 +1,4 @@
-"""What Prometheus shows of the outcomes store; counts only."""
+"""What Prometheus shows of the outcomes store: counts only, and of outcomes those at week 12."""
 
 from services.stream.node import Node
 
@@ -9,11 +9,12 @@ FROM patients GROUP BY ALL
 UNION ALL SELECT '', count(*), 'erased' FROM erasures HAVING count(*) > 0  -- of them nothing else is known
 """
 RATES = """
-SELECT protocol, timepoint, endpoint, estimand, rate FROM cohort_rates WHERE site_id IS NULL AND rate IS NOT NULL
+SELECT protocol, timepoint, endpoint, estimand, rate FROM cohort_rates
+WHERE timepoint = 'week_12' AND site_id IS NULL AND rate IS NOT NULL
 """
 STATES = """
 SELECT protocol, timepoint, endpoint, status, coalesce(observed::VARCHAR, 'unknown') AS achieved, count(*) AS rows
-FROM endpoint_states GROUP BY ALL
+FROM endpoint_states WHERE timepoint = 'week_12' GROUP BY ALL
 """
 
 

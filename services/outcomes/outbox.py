@@ -11,17 +11,17 @@ from services.stream.store import EventStore
 
 PATIENTS_AT_ONCE = 250
 
-ROWS = f"""
+ROWS = """
 WITH waiting AS MATERIALIZED (
-    SELECT patient_key, patient_id, since, batch FROM outbox ORDER BY since, patient_key LIMIT {PATIENTS_AT_ONCE}
+    SELECT patient_key, patient_id, since, batch FROM outbox ORDER BY since, patient_key LIMIT {patients}
 ),
+{tables},
 states AS (
-    SELECT patient_key, to_json(list(struct_pack(
-        site_id, drug, protocol, timepoint, endpoint, status, observed, nri, baseline_value, baseline_on,
+    SELECT patient_id, to_json(list(struct_pack(
+        site_id, drug, protocol, timepoint, endpoint, status, observed, nri, locf, baseline_value, baseline_on,
         value, value_on, study_offset, window_start, window_end, reason, event_ids
     ) ORDER BY protocol, timepoint, endpoint))::VARCHAR AS outcomes
-    FROM endpoint_states SEMI JOIN waiting USING (patient_key)
-    GROUP BY patient_key
+    FROM patient_outcomes GROUP BY patient_id
 ),
 causes AS (
     SELECT patient_key, to_json(list_sort(list_distinct(list(
@@ -30,7 +30,7 @@ causes AS (
     GROUP BY patient_key
 )
 SELECT w.patient_key, w.batch, w.patient_id, outcomes, caused_by, digest
-FROM waiting AS w LEFT JOIN states USING (patient_key) LEFT JOIN causes USING (patient_key)
+FROM waiting AS w LEFT JOIN states USING (patient_id) LEFT JOIN causes USING (patient_key)
 LEFT JOIN published USING (patient_key)
 """
 
@@ -54,7 +54,8 @@ class OutcomesOutbox:
         """The next patients' rows as JSON; a patient without any is removed from the topic."""
         cursor = store.cursor()
         try:
-            rows = cursor.execute(ROWS).fetchall()
+            tables = store.definition.narrowed_sql("patient_outcomes", "waiting")
+            rows = cursor.execute(ROWS.format(patients=PATIENTS_AT_ONCE, tables=tables)).fetchall()
         finally:
             cursor.close()
         return [self._message(*row) for row in rows]

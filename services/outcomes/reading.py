@@ -31,7 +31,7 @@ FINDINGS_ORDER = Order(
 
 ACCOUNTS = """
 SELECT protocol, timepoint, endpoint, drug, site_id, reason, count(*) AS patients
-FROM {source} WHERE drug IS NOT NULL GROUP BY ALL
+FROM {source} WHERE timepoint = $timepoint AND drug IS NOT NULL GROUP BY ALL
 """
 FINDING_COUNTS = "SELECT site_id, rule, count(*) AS findings FROM data_quality GROUP BY ALL ORDER BY ALL"
 STORE = """
@@ -53,7 +53,7 @@ class OutcomesReader:
         self._slow = asyncio.Semaphore(1)  # what reads every event leaves the other threads to the others
         self._store = PerCommit(node, self._read_store)
         self._findings = PerCommit(node, partial(self._ask, FINDING_COUNTS, {}, slow=True))
-        self._accounts = PerDay(node, self._read_accounts)
+        self._accounts: dict[str, PerDay[list[Row]]] = {}
         self.cohort = CohortReader(node, self._slow)
         self.predictors = PredictorReader(node, self._slow)
         self.worklist = WorklistReader(node, self._slow)
@@ -62,12 +62,14 @@ class OutcomesReader:
         """The store in one row: today, batch, events, patients, treated, sites, last_event_at."""
         return await self._store.get()
 
-    async def accounts(self, day: date | None) -> list[Row]:
-        """Treated patients by protocol, timepoint, endpoint, drug, site and the reason they do not count.
+    async def accounts(self, day: date | None, timepoint: str) -> list[Row]:
+        """Treated patients at a timepoint by protocol, endpoint, drug, site and the reason they do not count.
 
         For pages, which show a caller sums of them only.
         """
-        return await self._accounts.get(day)
+        if timepoint not in self._accounts:
+            self._accounts[timepoint] = PerDay(self._node, partial(self._read_accounts, timepoint))
+        return await self._accounts[timepoint].get(day)
 
     async def outcomes(
         self,
@@ -122,9 +124,10 @@ class OutcomesReader:
     async def _read_store(self) -> Row:
         return (await self._node.read(STORE))[0]
 
-    async def _read_accounts(self, day: date | None) -> list[Row]:
-        sql = ACCOUNTS.format(source=_source("patient_outcomes", day))
-        return await self._ask(sql, {}, slow=day is not None)
+    async def _read_accounts(self, timepoint: str, day: date | None) -> list[Row]:
+        source = "endpoint_states" if day is None else _source("patient_outcomes", day)
+        parameters: dict[str, object] = {"timepoint": timepoint}
+        return await self._ask(ACCOUNTS.format(source=source), parameters, slow=day is not None)
 
     async def _ask(self, sql: str, parameters: dict[str, object], *, slow: bool) -> list[Row]:
         if not slow:

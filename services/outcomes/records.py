@@ -17,6 +17,7 @@ from schemas import (
     canonical_result,
 )
 from services.outcomes.cdai import compute_cdai_points
+from services.outcomes.complaints import compute_complaints
 from services.outcomes.ses_cd import compute_ses_cd
 from services.stream.definition import Columns
 from services.stream.store import DECIMAL
@@ -48,6 +49,13 @@ COLUMNS = {
     "ses_cd": DECIMAL,
     "ses_segments": "TINYINT[]",  # ileum, right, transverse, left colon, rectum; null = not explored
     "ses_highest_item": "TINYINT",
+    "ses_ulceration": "TINYINT",
+    "ses_narrowing": "TINYINT",
+    "hbi": DECIMAL,
+    "stool_frequency": DECIMAL,  # daily means (R2.1)
+    "abdominal_pain": DECIMAL,
+    "pro2": DECIMAL,
+    "corticosteroid": "BOOLEAN",
     # lab, in the analyte's canonical unit
     "analyte": "VARCHAR",
     "value": DECIMAL,
@@ -73,6 +81,7 @@ def enrolment_columns(events: Sequence[Event]) -> Columns:
         "reference_sex": pa.array([_reference_sex(e) for e in rows], pa.string()),
         "birth_year": pa.array([e.birth_year for e in rows], pa.int16()),
         "height_cm": pa.array([e.height_cm for e in rows], pa.float64()),
+        "weight_kg": pa.array([e.weight_kg for e in rows], pa.float64()),
         "disease_location": pa.array([e.disease_location for e in rows], pa.string()),
         "disease_behaviour": pa.array([e.disease_behaviour for e in rows], pa.string()),
         "perianal": pa.array([e.perianal for e in rows], pa.bool_()),
@@ -96,6 +105,7 @@ def visit_columns(events: Sequence[Event]) -> Columns:
     rows = cast("Sequence[Visit]", events)
     endoscopies = [compute_ses_cd(e) for e in rows]
     components = [e.cdai_components for e in rows]
+    complaints = [compute_complaints(e) for e in rows]
     return {
         "visit_rank": pa.array([VISIT_RANKS[e.visit_kind] for e in rows], pa.int8()),
         "cdai_reported": pa.array([e.cdai for e in rows], pa.float64()),
@@ -113,6 +123,13 @@ def visit_columns(events: Sequence[Event]) -> Columns:
         "ses_cd": pa.array([score.total for score in endoscopies], pa.float64()),
         "ses_segments": pa.array([score.segments for score in endoscopies], pa.list_(pa.int8())),
         "ses_highest_item": pa.array([score.highest_item for score in endoscopies], pa.int8()),
+        "ses_ulceration": pa.array([score.ulceration for score in endoscopies], pa.int8()),
+        "ses_narrowing": pa.array([score.narrowing for score in endoscopies], pa.int8()),
+        "hbi": pa.array([e.hbi for e in rows], pa.float64()),
+        "stool_frequency": pa.array([c.stool_frequency for c in complaints], pa.float64()),
+        "abdominal_pain": pa.array([c.abdominal_pain for c in complaints], pa.float64()),
+        "pro2": pa.array([c.pro2 for c in complaints], pa.float64()),
+        "corticosteroid": pa.array([e.corticosteroid for e in rows], pa.bool_()),
     }
 
 

@@ -103,6 +103,19 @@ class StoreDefinition:
         given = {step.name for step in self.stored} | {"clock"} | {v.name for v in self.views}
         return self._chain(view, "SELECT * FROM events", given)
 
+    def narrowed_sql(self, name: str, patients: str) -> str:
+        """CTEs that end in the view `name`, over the stored rows of the patients in the relation `patients` alone.
+
+        To be put behind the CTE `patients` in a WITH; a view by itself reads every patient's rows first.
+        """
+        view = next(view for view in self.views if view.name == name)
+        rows = [
+            f"{step.name} AS MATERIALIZED (FROM store.{step.name} SEMI JOIN {patients} USING (patient_key))"
+            for step in self.stored
+        ]
+        given = {step.name for step in self.stored} | {"clock"}
+        return ",\n".join([*rows, f"{name} AS (\n{self._chain(view, 'SELECT * FROM events', given)}\n)"])
+
     def dated_sql(self, name: str) -> str:
         """The SELECT of `<name>_at(as_of)`: everything derived anew from the stored events."""
         relation = next(r for r in (*self.views, *self.steps) if r.name == name)

@@ -9,8 +9,9 @@ from typing import Any
 import twin
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stores import OUTCOMES, SAFETY, emptied, load, rows
+from stores import ALL, OUTCOMES, SAFETY, emptied, load, rows
 from strategies import Case, batches, cases, disorder
+from twin.protocols import FU2025, STRIDE2, U_EXCEED
 
 Row = dict[str, Any]
 BIG = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -60,8 +61,8 @@ def test_an_event_blamed_on_a_drug_outside_its_days_counts_in_no_rate() -> None:
 @BIG
 def test_outcomes(case: Case, data: st.DataObject) -> None:
     arrivals = data.draw(batches(data.draw(disorder(case.events))))
-    store = load(emptied(OUTCOMES, case.today), arrivals)
-    assert_tables_equal(store, twin.outcomes(case.events, case.today))
+    store = load(emptied(OUTCOMES, case.today, ALL), arrivals)
+    assert_tables_equal(store, twin.outcomes(case.events, case.today, (FU2025, U_EXCEED, STRIDE2)))
 
 
 @given(case=cases(), data=st.data())

@@ -24,7 +24,11 @@ Segments = dict[str, Any]
 
 
 def row(events: list[dict[str, Any]], endpoint: str, today: date = CLOSED) -> dict[str, Any]:
-    (found,) = [r for r in twin.outcomes(events, today)["patient_outcomes"] if r["endpoint"] == endpoint]
+    (found,) = [
+        r
+        for r in twin.outcomes(events, today)["patient_outcomes"]
+        if (r["timepoint"], r["endpoint"]) == ("week_12", endpoint)
+    ]
     return found
 
 

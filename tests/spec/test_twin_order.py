@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from strategies import Case, batches, cases, disorder, event_sets
 from twin.alerts import RULES
-from twin.endpoints import ENDPOINTS
+from twin.criteria import ENDPOINTS
 
 from schemas import parse_event
 
@@ -43,7 +43,7 @@ def test_what_the_strategies_reach() -> None:
     """Both answers of every endpoint and both states of every alert: the laws are about something."""
     reached: set[tuple[str, Any]] = set()
 
-    @settings(LAWS, max_examples=400, phases=[Phase.generate], suppress_health_check=[*HealthCheck])
+    @settings(LAWS, max_examples=600, phases=[Phase.generate], suppress_health_check=[*HealthCheck])
     @given(cases())
     def look(case: Case) -> None:
         found = twin.outcomes(case.events, case.today) | twin.safety(case.events, case.today)

@@ -50,7 +50,8 @@ def rate(endpoint: str, estimand: str, today: date, site_id: str | None = None) 
     (row,) = [
         r
         for r in twin.outcomes(COHORT, today)["cohort_rates"]
-        if (r["endpoint"], r["estimand"], r["site_id"]) == (endpoint, estimand, site_id)
+        if (r["timepoint"], r["endpoint"], r["estimand"], r["site_id"])
+        == ("week_12", endpoint, estimand, site_id)
     ]
     return row["n"], row["denominator"], row["pending"]
 
@@ -94,7 +95,8 @@ def test_where_a_rate_can_still_go(
     (row,) = [
         r
         for r in twin.outcomes(COHORT, on(today))["cohort_rates"]
-        if (r["endpoint"], r["estimand"], r["site_id"]) == (endpoint, estimand, None)
+        if (r["timepoint"], r["endpoint"], r["estimand"], r["site_id"])
+        == ("week_12", endpoint, estimand, None)
     ]
     assert (row["worst_case"], row["best_case"]) == (worst, best)
 
@@ -102,6 +104,9 @@ def test_where_a_rate_can_still_go(
 def test_a_rate_of_nobody_is_undefined() -> None:
     rows = twin.outcomes(COHORT, on(97))["cohort_rates"]
     (row,) = [
-        r for r in rows if (r["endpoint"], r["estimand"], r["site_id"]) == ("clinical_response", "nri", None)
+        r
+        for r in rows
+        if (r["timepoint"], r["endpoint"], r["estimand"], r["site_id"])
+        == ("week_12", "clinical_response", "nri", None)
     ]
     assert (row["rate"], row["ci_low"], row["ci_high"]) == (None, None, None)

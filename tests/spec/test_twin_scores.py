@@ -4,8 +4,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from twin import scores
 from twin.builders import segment, visit
-from twin.scores import cdai, endoscopy, week_sum
+from twin.carried import haematocrit_of, weight_of
+from twin.numbers import stored
+from twin.protocols import FU2025, Rules
+from twin.scores import Body, endoscopy, week_sum
 
 WOMAN = {
     "liquid_stools": [5, 6, 5, 7, 6, 5, 6],
@@ -17,6 +21,14 @@ WOMAN = {
     "haematocrit_pct": 34,
     "weight_kg": 51,
 }
+
+
+def cdai(event: Any, sex: str | None, height_cm: Any, rules: Rules = FU2025) -> Decimal | None:
+    """The CDAI of a visit with what it states itself."""
+    score = scores.cdai(event, Body(sex, height_cm, haematocrit_of(event), weight_of(event)), rules)
+    return None if score is None else stored(score)
+
+
 WELL = {"complications": [], "antidiarrhoeal": False, "abdominal_mass": 0}
 
 

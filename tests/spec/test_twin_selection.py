@@ -1,17 +1,17 @@
 """Windows, ties and day 0: R4.1, R4.2, R4.5."""
 
 from datetime import time
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from twin.builders import FIRST_DOSE_ON, visit
-from twin.endpoints import BASELINE, CLINICAL, ENDOSCOPY, TIMEPOINTS, WEEK_12
+from twin.protocols import BASELINE, CLINICAL, ENDOSCOPY, TIMEPOINTS, WEEK_12
 from twin.selection import Measurement, select, select_baseline
 
 
 def measured(*visits: dict[str, Any]) -> list[Measurement]:
-    return [Measurement(Decimal(100), event) for event in visits]
+    return [Measurement(Fraction(100), event) for event in visits]
 
 
 def chosen(found: Measurement | None) -> str | None:
@@ -105,12 +105,12 @@ def test_same_day(winner: dict[str, Any], loser: dict[str, Any]) -> None:
 )
 def test_baseline_edges(offset: int, clinical: bool, endoscopic: bool) -> None:
     for kind, expected in ((CLINICAL, clinical), (ENDOSCOPY, endoscopic)):
-        found = select_baseline(measured(visit(offset)), FIRST_DOSE_ON, None, BASELINE[kind])
+        found = select_baseline(measured(visit(offset)), FIRST_DOSE_ON, None, BASELINE.windows[kind])
         assert (found is not None) is expected
 
 
 def test_baseline_is_the_last_value() -> None:
-    found = select_baseline(measured(visit(-3), visit(-20)), FIRST_DOSE_ON, None, BASELINE[CLINICAL])
+    found = select_baseline(measured(visit(-3), visit(-20)), FIRST_DOSE_ON, None, BASELINE.windows[CLINICAL])
     assert chosen(found) == "visit--3"
 
 
@@ -127,5 +127,7 @@ def test_baseline_is_the_last_value() -> None:
 )
 def test_day_0(visit_at: str | None, dose_at: str | None, counts: bool) -> None:
     first_dose_at = None if dose_at is None else time.fromisoformat(dose_at)
-    found = select_baseline(measured(visit(0, at=visit_at)), FIRST_DOSE_ON, first_dose_at, BASELINE[CLINICAL])
+    found = select_baseline(
+        measured(visit(0, at=visit_at)), FIRST_DOSE_ON, first_dose_at, BASELINE.windows[CLINICAL]
+    )
     assert (found is not None) is counts

@@ -15,7 +15,7 @@ ACTIVE = [*TREATED, visit(-3, cdai=300)]
 def worklist(events: list[Row], offset: int) -> list[tuple[Any, ...]]:
     rows = twin.outcomes(events, on(offset))["worklist"]
     columns = ("window_start", "state", "days_left", "missing", "counted")
-    return sorted(tuple(row[name] for name in columns) for row in rows)
+    return sorted(tuple(row[name] for name in columns) for row in rows if row["timepoint"] == "week_12")
 
 
 def clinical(events: list[Row], offset: int) -> tuple[Any, ...] | None:

@@ -10,9 +10,10 @@ from datetime import date
 from typing import Any
 
 from twin.alerts import alert_rows
-from twin.endpoints import WEEK_12, Timepoint, outcome_rows
+from twin.endpoints import known_at_baseline, outcome_rows
 from twin.incidence import adverse_event_rows, incidence_rows
 from twin.patients import patient_row
+from twin.protocols import FU2025, Rules
 from twin.rates import cohort_rows
 from twin.records import Event, histories
 from twin.worklist import worklist_rows
@@ -23,20 +24,23 @@ __all__ = ["Row", "outcomes", "safety"]
 
 
 def outcomes(
-    events: Sequence[Event], today: date, timepoints: Sequence[Timepoint] = (WEEK_12,)
+    events: Sequence[Event], today: date, protocols: Sequence[Rules] = (FU2025,)
 ) -> dict[str, list[Row]]:
     """The tables `patients`, `patient_outcomes`, `cohort_rates` and `worklist` as of `today`."""
     people = [history for history in histories(events, today) if history.records]
     patients = [(history, patient_row(history)) for history in people]
-    of_patient = [
-        (history, outcome_rows(history, patient, today, timepoints)) for history, patient in patients
-    ]
-    rows = [row for _, outcomes in of_patient for row in outcomes]
+    rows, worklist = [], []
+    for history, patient in patients:
+        for rules in protocols:
+            own = outcome_rows(history, patient, today, rules)
+            rows += own
+            known = known_at_baseline(history, patient, today, rules)
+            worklist += worklist_rows(history, own, known, today, rules)
     return {
         "patients": [patient for _, patient in patients],
         "patient_outcomes": rows,
         "cohort_rates": cohort_rows(rows),
-        "worklist": [row for history, own in of_patient for row in worklist_rows(history, own, today)],
+        "worklist": worklist,
     }
 
 

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from schemas import Lab, canonical_result, parse_event
 from twin.numbers import Number, exact, stored
+from twin.protocols import FU2025, Rules
 from twin.records import Event, clinical_date
 
 
@@ -43,10 +44,12 @@ def miller_limit(sex: str | None, birth_year: int | None, year: int) -> Fraction
     return Fraction(age if sex == "male" else age + 10, 2)
 
 
-def upper_limit(lab: Event, measured: Result, sex: str | None, birth_year: int | None) -> Fraction | None:
+def upper_limit(
+    lab: Event, measured: Result, sex: str | None, birth_year: int | None, rules: Rules = FU2025
+) -> Fraction | None:
     """The limit a result is judged by: mg/L, mm/h or ug/g; None where it is unknown."""
     if measured.analyte == "fcal":
-        return Fraction(250)
+        return rules.fcal_limit
     if measured.ref_high is not None:
         return exact(measured.ref_high)
     if measured.analyte == "crp":

@@ -1,5 +1,6 @@
 """Exact numbers: what arrives as a JSON number becomes a fraction, what leaves has nine decimals."""
 
+import math
 from decimal import Decimal
 from fractions import Fraction
 
@@ -16,8 +17,20 @@ def stored(number: Number) -> Decimal:
     return Decimal(round(exact(number) * 10**9)).scaleb(-9)
 
 
+def half_up(number: Fraction) -> Fraction:
+    """The nearest whole number, a half upwards."""
+    return Fraction(math.floor(number + Fraction(1, 2)))
+
+
 def all_of(*verdicts: bool | None) -> bool | None:
     """Three-valued and: one false decides, else one unknown leaves it unknown (R0.2)."""
     if False in verdicts:
         return False
     return None if None in verdicts else True
+
+
+def any_of(*verdicts: bool | None) -> bool | None:
+    """Three-valued or: one true decides, else one unknown leaves it unknown (R0.2)."""
+    if True in verdicts:
+        return True
+    return None if None in verdicts else False

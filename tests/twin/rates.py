@@ -7,7 +7,17 @@ from math import comb
 from typing import Any
 
 Z = Decimal("1.959963984540054")  # the normal distribution's 97.5 % point
-CLINICAL_ENDPOINTS = ("clinical_response", "clinical_remission")
+BY_THE_WINDOW = (
+    "endoscopic_",
+    "mucosal_",
+    "ulcer_free",
+    "stride2_healing",
+    "crp_",
+    "esr_",
+    "fcal_",
+    "trial_like_",
+)
+"""Endpoints that count as soon as their value is there; the clinical ones once they are due."""
 DUE = ("final", "missed")
 NOT_YET_DUE = ("not_due", "open", "provisional")
 
@@ -43,7 +53,7 @@ def _lowest(n: int, denominator: int) -> float:
 
 def _observed(row: dict[str, Any]) -> bool | None:
     """The observed result where it may be counted: clinical endpoints only once due."""
-    clinical = row["endpoint"] in CLINICAL_ENDPOINTS
+    clinical = not row["endpoint"].startswith(BY_THE_WINDOW)
     counts = row["population"] and (row["status"] in DUE or not clinical)
     return row["observed"] if counts else None
 
@@ -52,7 +62,11 @@ def _nri(row: dict[str, Any]) -> bool | None:
     return row["nri"] if row["population"] and row["status"] in DUE else None
 
 
-ESTIMANDS = {"observed": _observed, "nri": _nri}
+def _locf(row: dict[str, Any]) -> bool | None:
+    return row["locf"] if row["population"] and row["status"] in DUE else None
+
+
+ESTIMANDS = {"observed": _observed, "nri": _nri, "locf": _locf}
 
 
 def cohort_rows(outcomes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,11 +1,11 @@
-"""CDAI and SES-CD of one visit (R1.1 to R1.9, R2.6)."""
+"""CDAI, stools and pain, and SES-CD of one visit (R1.1 to R1.9, R2.1, R2.6)."""
 
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from twin.numbers import Number, exact, stored
+from twin.numbers import Number, exact, half_up
+from twin.protocols import FU2025, Rules
 from twin.records import Event
 
 REFERENCE_HAEMATOCRIT = {"male": 47, "female": 42}
@@ -23,12 +23,35 @@ def week_sum(item: Number | list[Number | None] | None) -> Fraction | None:
     return sum(valid, Fraction()) / len(valid) * 7 if len(valid) >= 4 else None
 
 
-def computed_cdai(
-    components: dict[str, Any], visit_weight_kg: Number | None, sex: str | None, height_cm: Number | None
-) -> Fraction | None:
+def daily_mean(item: Number | list[Number | None] | None) -> Fraction | None:
+    """The mean of a day, by the same days (R2.1)."""
+    total = week_sum(item)
+    return None if total is None else total / 7
+
+
+def complaints(visit: Event) -> tuple[Fraction | None, Fraction | None]:
+    """Stool frequency and abdominal pain a day: as sent, else from the CDAI's seven days (contract, section 7)."""
+    sent, diary = visit.get("pro2") or {}, visit.get("cdai_components") or {}
+    stools, pain = sent.get("stool_frequency"), sent.get("abdominal_pain")
+    return (
+        daily_mean(diary.get("liquid_stools")) if stools is None else exact(stools),
+        daily_mean(diary.get("abdominal_pain")) if pain is None else exact(pain),
+    )
+
+
+@dataclass(frozen=True)
+class Body:
+    """What the CDAI needs of the patient: sex, height, and the visit's haematocrit and weight (R1.8)."""
+
+    sex: str | None
+    height_cm: Number | None
+    haematocrit: Number | None
+    weight: Number | None
+
+
+def computed_cdai(components: dict[str, Any], body: Body, rules: Rules = FU2025) -> Fraction | None:
     """The CDAI from its components (R1.1), unless one of them is missing."""
     component = components.get
-    weight = component("weight_kg")
     needed: tuple[Any, ...] = (
         week_sum(component("liquid_stools")),
         week_sum(component("abdominal_pain")),
@@ -36,18 +59,22 @@ def computed_cdai(
         component("complications"),
         component("antidiarrhoeal"),
         component("abdominal_mass"),
-        component("haematocrit_pct"),
-        visit_weight_kg if weight is None else weight,
-        sex,
+        body.haematocrit,
+        body.weight,
+        body.sex,
     )
     if any(value is None for value in needed):
         return None
     stools, pain, wellbeing, complications, antidiarrhoeal, mass, haematocrit, weight, sex = needed
-    standard = standard_weight(component("standard_weight_kg"), sex, height_cm)
+    standard = standard_weight(component("standard_weight_kg"), sex, body.height_cm)
     if standard is None:
         return None
-    below_reference = max(Fraction(0), REFERENCE_HAEMATOCRIT[sex] - exact(haematocrit))  # hct_mode clip
+    below_reference = REFERENCE_HAEMATOCRIT[sex] - exact(haematocrit)
+    if rules.hct_mode == "clip":
+        below_reference = max(Fraction(0), below_reference)
     below_standard = max(Fraction(-10), 100 * (1 - exact(weight) / standard))
+    if rules.component_rounding:
+        below_reference, below_standard = half_up(below_reference), half_up(below_standard)
     total: Fraction = (
         2 * stools
         + 5 * pain
@@ -68,15 +95,14 @@ def standard_weight(given: Number | None, sex: str, height_cm: Number | None) ->
     return None if height_cm is None else (exact(height_cm) / 100) ** 2 * STANDARD_WEIGHT[sex]
 
 
-def cdai(visit: Event, sex: str | None, height_cm: Number | None) -> Decimal | None:
+def cdai(visit: Event, body: Body, rules: Rules = FU2025) -> Fraction | None:
     """The CDAI of a visit: computed where possible, else the reported total (R1.9)."""
     components = visit.get("cdai_components")
-    total = None
-    if components is not None:
-        total = computed_cdai(components, visit.get("weight_kg"), sex, height_cm)
-    if total is None:
-        total = visit.get("cdai")
-    return None if total is None else stored(total)
+    total = None if components is None else computed_cdai(components, body, rules)
+    if total is not None:
+        return total
+    reported = visit.get("cdai")
+    return None if reported is None else exact(reported)
 
 
 @dataclass(frozen=True)
@@ -85,6 +111,42 @@ class Endoscopy:
 
     total: Fraction
     segments: Segments | None
+    ulcers_seen: bool | None = None
+    """What the endoscopist said, for where there are no items."""
+
+    @property
+    def highest_item(self) -> int | None:
+        """The highest single item."""
+        return self._highest(ITEMS)
+
+    @property
+    def ulceration(self) -> int | None:
+        """The highest ulcer item; without items 1 or 0 as the endoscopist saw ulcers, and 0 where the total is 0."""
+        if self.segments is not None:
+            return self._highest(("ulcer_size", "ulcerated_surface"))
+        if self.total == 0:
+            return 0
+        return None if self.ulcers_seen is None else int(self.ulcers_seen)
+
+    @property
+    def without_narrowing(self) -> Fraction | None:
+        """The total of the other three items (R2.8)."""
+        if self.segments is None:
+            return None
+        return self.total - sum(items["narrowing"] for items in self.segments.values())
+
+    @property
+    def isolated_ileal(self) -> bool | None:
+        """Whether the ileum alone of the explored segments scores."""
+        if self.segments is None:
+            return None
+        scoring = {name for name, items in self.segments.items() if segment_score(items) > 0}
+        return scoring == {"ileum"}
+
+    def _highest(self, names: tuple[str, ...]) -> int | None:
+        if self.segments is None:
+            return None
+        return max(items[item] for items in self.segments.values() for item in names)
 
 
 def endoscopy(visit: Event) -> Endoscopy | None:
@@ -96,7 +158,7 @@ def endoscopy(visit: Event) -> Endoscopy | None:
             return None
         return Endoscopy(sum((segment_score(s) for s in segments.values()), Fraction()), segments)
     total = visit.get("ses_cd")
-    return None if total is None else Endoscopy(exact(total), None)
+    return None if total is None else Endoscopy(exact(total), None, visit.get("ulcers_present"))
 
 
 def segment_score(items: dict[str, int]) -> Fraction:

@@ -1,4 +1,4 @@
-"""Which measurement speaks for a patient at baseline and at a timepoint (R4.1, R4.2, R4.5)."""
+"""Which measurement speaks for a patient at baseline and at a timepoint (R4.1, R4.2, R4.5, R4.7)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,22 +7,23 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from twin import carried
 from twin.biomarkers import is_normal, result, upper_limit
-from twin.numbers import stored
-from twin.records import Event, History, clinical_date, clock_time, record_id, time_order
-from twin.scores import Endoscopy, cdai, endoscopy
+from twin.numbers import exact, stored
+from twin.protocols import FU2025, Rules, Window
+from twin.records import Event, History, clinical_date, clock_time
+from twin.scores import Body, Endoscopy, cdai, complaints, endoscopy
+from twin.selection_order import tie_order
 
-VISIT_KINDS = ("unscheduled", "retest", "scheduled")  # the later wins
+SCORES = ("cdai", "hbi", "stool_frequency", "abdominal_pain", "pro2", "ses_cd")
 BIOMARKERS = ("crp", "esr", "fcal")
-
-Window = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Measurement:
     """One value of one parameter, from one record."""
 
-    value: Decimal
+    number: Fraction
     event: Event
     normal: bool | None = None
     """Biomarkers: whether the value is normal, None where that cannot be known."""
@@ -32,31 +33,45 @@ class Measurement:
     def on(self) -> date:
         return clinical_date(self.event)
 
+    @property
+    def value(self) -> Decimal:
+        """As the tables show it."""
+        return stored(self.number)
 
-def measurements(history: History, patient: dict[str, Any], height_cm: Any) -> dict[str, list[Measurement]]:
-    """Every known value of each parameter, in the order they come."""
-    found: dict[str, list[Measurement]] = {name: [] for name in ("cdai", "ses_cd", *BIOMARKERS)}
+
+Found = dict[str, list[Measurement]]
+
+
+def measurements(history: History, patient: dict[str, Any], height_cm: Any, rules: Rules = FU2025) -> Found:
+    """Every known value of each parameter."""
+    found: Found = {name: [] for name in (*SCORES, *BIOMARKERS)}
     sex, birth_year = patient["reference_sex"], patient["birth_year"]
     for visit in history.of_type("visit"):
-        activity = cdai(visit, sex, height_cm)
-        if activity is not None:
-            found["cdai"].append(Measurement(activity, visit))
+        body = Body(sex, height_cm, carried.haematocrit(history, visit)[0], carried.weight(history, visit)[0])
+        stools, pain = complaints(visit)
+        weighted = None if stools is None or pain is None else 2 * stools + 5 * pain  # R2.1c
+        hbi = visit.get("hbi")
+        numbers = {
+            "cdai": cdai(visit, body, rules),
+            "hbi": None if hbi is None else exact(hbi),
+            "stool_frequency": stools,
+            "abdominal_pain": pain,
+            "pro2": weighted,
+        }
+        for parameter, number in numbers.items():
+            if number is not None:
+                found[parameter].append(Measurement(number, visit))
         scope = endoscopy(visit)
         if scope is not None:
-            found["ses_cd"].append(Measurement(stored(scope.total), visit, endoscopy=scope))
+            found["ses_cd"].append(Measurement(scope.total, visit, endoscopy=scope))
     for lab in history.of_type("lab"):
         measured = result(lab)
         if measured.analyte in BIOMARKERS:
-            limit: Fraction | None = upper_limit(lab, measured, sex, birth_year)
-            normal = is_normal(measured.value, measured.comparator, limit, strict=measured.analyte == "fcal")
-            found[measured.analyte].append(Measurement(measured.value, lab, normal))
+            limit = upper_limit(lab, measured, sex, birth_year, rules)
+            strict = measured.analyte == "fcal" and not rules.fcal_inclusive
+            normal = is_normal(measured.value, measured.comparator, limit, strict=strict)
+            found[measured.analyte].append(Measurement(exact(measured.value), lab, normal))
     return found
-
-
-def _tie_order(event: Event) -> tuple[Any, ...]:
-    """R4.2 among equally near: later date, kind of visit, later clock time, greatest record id."""
-    kind = VISIT_KINDS.index(event.get("visit_kind") or "scheduled")
-    return (clinical_date(event), kind, time_order(clock_time(event)), record_id(event))
 
 
 def _offset(candidate: Measurement, first_dose_on: date) -> int:
@@ -70,7 +85,23 @@ def select(
     inside = [c for c in candidates if window[0] <= _offset(c, first_dose_on) <= window[1]]
     nearest = min((abs(_offset(c, first_dose_on) - target) for c in inside), default=None)
     tied = [c for c in inside if abs(_offset(c, first_dose_on) - target) == nearest]
-    return max(tied, key=lambda c: _tie_order(c.event), default=None)
+    return max(tied, key=lambda c: tie_order(c.event), default=None)
+
+
+def select_carried(
+    candidates: Sequence[Measurement],
+    first_dose_on: date,
+    target: int,
+    window: Window,
+    intercurrent_on: date | None,
+) -> Measurement | None:
+    """LOCF (R4.7): of the values before the first intercurrent event that of the window, else the last before it."""
+    unspoilt = [c for c in candidates if intercurrent_on is None or c.on < intercurrent_on]
+    inside = select(unspoilt, first_dose_on, target, window)
+    if inside is not None:
+        return inside
+    earlier = [c for c in unspoilt if 1 <= _offset(c, first_dose_on) < window[0]]
+    return max(earlier, key=lambda c: tie_order(c.event), default=None)
 
 
 def select_baseline(
@@ -83,7 +114,7 @@ def select_baseline(
         if window[0] <= _offset(c, first_dose_on) <= window[1]
         and not _after_first_dose(c, first_dose_on, first_dose_at)
     ]
-    return max(inside, key=lambda c: _tie_order(c.event), default=None)
+    return max(inside, key=lambda c: tie_order(c.event), default=None)
 
 
 def _after_first_dose(candidate: Measurement, first_dose_on: date, first_dose_at: time | None) -> bool:

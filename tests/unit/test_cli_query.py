@@ -105,7 +105,9 @@ def test_as_of_a_day_means_that_day(stores: Path, day: str, patients: int) -> No
 def test_as_of_a_day_before_the_first_dose_nobody_is_treated(stores: Path) -> None:
     assert values(stores, "FROM incidence", "--as-of", "2025-01-01") == []
     assert values(stores, "SELECT count(*) AS n FROM cohort_rates", "--as-of", "2025-01-01") == [{"n": 0}]
-    sql = "SELECT status FROM patient_outcomes WHERE endpoint = 'clinical_remission'"
+    sql = (
+        "SELECT status FROM patient_outcomes WHERE (timepoint, endpoint) = ('week_12', 'clinical_remission')"
+    )
     later = values(stores, sql, "--as-of", "2025-01-31")
     assert later == [{"status": "not_due"}]
 

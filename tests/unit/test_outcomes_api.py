@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from reading_helpers import CUT, OUTCOMES, Reading, cohort_events, filled
 from statsmodels.stats.proportion import proportion_confint
-from stores import emptied
+from stores import FU2025, emptied
 from twin.builders import enrolment, lab, on, start, visit
 
 from schemas.topics import EVENT_TOPICS
@@ -95,7 +95,8 @@ async def test_the_cohort_answers_with_the_published_counts_and_wilson_limits(
 
 
 async def test_missing_counted_as_failure_is_its_own_row(cohort: Reading) -> None:
-    rows = await cohort.rows("/v1/cohort", endpoint="clinical_remission", estimand="nri")
+    wanted = {"timepoint": "week_12", "endpoint": "clinical_remission", "estimand": "nri"}
+    rows = await cohort.rows("/v1/cohort", **wanted)
     assert [(row["n"], row["denominator"]) for row in rows if row["site_id"] is None] == [(33, 94)]
 
 
@@ -115,7 +116,9 @@ async def test_a_rate_shows_a_commit_in_the_very_next_answer(small: Reading) -> 
     assert await small.rows("/v1/cohort") == []
     for number in range(1, 4):
         await small.commit(*remitter(f"W12-000{number}"))
-        rows = await small.rows("/v1/cohort", endpoint="clinical_remission", estimand="observed")
+        rows = await small.rows(
+            "/v1/cohort", timepoint="week_12", endpoint="clinical_remission", estimand="observed"
+        )
         assert {(row["site_id"], row["n"], row["denominator"]) for row in rows} == {
             (None, number, number),
             ("S01", number, number),
@@ -159,15 +162,14 @@ async def test_every_answer_can_be_asked_as_of_a_day(
 ) -> None:
     await small.commit(*remitter())
     day = on(offset).isoformat()
-    (rate,) = await small.rows(
-        "/v1/cohort", endpoint="clinical_remission", estimand="observed", site_id="S01", as_of=day
-    )
+    wanted = {"timepoint": "week_12", "endpoint": "clinical_remission"}
+    (rate,) = await small.rows("/v1/cohort", **wanted, estimand="observed", site_id="S01", as_of=day)
     assert (rate["n"], rate["denominator"], rate["pending"]) == (n, denominator, pending)
-    (outcome,) = await small.rows("/v1/outcomes", endpoint="clinical_remission", as_of=day)
+    (outcome,) = await small.rows("/v1/outcomes", **wanted, as_of=day)
     assert outcome["status"] == status
     answer = (await small.get("/v1/patients/W12-0001", as_of=day)).json()
     assert answer["as_of"] == day
-    (same,) = [row for row in answer["outcomes"] if row["endpoint"] == "clinical_remission"]
+    (same,) = [row for row in answer["outcomes"] if row.items() >= wanted.items()]
     assert same == outcome
 
 
@@ -211,7 +213,11 @@ async def test_a_patient_is_facts_outcomes_and_biomarkers(small: Reading) -> Non
         "first_dose_on": on(0).isoformat(), "last_dose_on": None, "height_cm": 165.0,
     } == answer["patient"]  # fmt: skip
     assert not {"patient_key", "partition"} & answer["patient"].keys()
-    (remission,) = [row for row in answer["outcomes"] if row["endpoint"] == "clinical_remission"]
+    (remission,) = [
+        row
+        for row in answer["outcomes"]
+        if (row["timepoint"], row["endpoint"]) == ("week_12", "clinical_remission")
+    ]
     assert (remission["observed"], remission["value"], remission["study_offset"]) == (True, 100.0, 80)
     assert remission["event_ids"] == ["S01/W12-0001-before", "S01/W12-0001-after"]
     (crp,) = answer["biomarkers"]
@@ -235,8 +241,9 @@ async def test_another_centres_patient_is_as_unknown_as_one_that_does_not_exist(
 
 
 async def test_a_caller_of_one_centre_sees_its_patients_and_no_others(cohort: Reading) -> None:
-    everybody = await cohort.rows("/v1/outcomes", limit=1000)
-    own = await cohort.rows("/v1/outcomes", "clinic", limit=1000)
+    wanted = {"timepoint": "week_12", "endpoint": "cr100", "limit": 1000}
+    everybody = await cohort.rows("/v1/outcomes", **wanted)
+    own = await cohort.rows("/v1/outcomes", "clinic", **wanted)
     assert own == [row for row in everybody if row["site_id"] == "S01"]
     assert await cohort.rows("/v1/outcomes", "clinic", site_id="S03") == []
     rates = await cohort.rows("/v1/cohort", "clinic")
@@ -247,7 +254,7 @@ async def test_small_cells_of_pooled_rates_are_hidden_from_single_centres_only(s
     for number in range(1, 10):  # nine treated, four of them in remission
         patient = remitter(f"W12-000{number}", f"S0{number % 2 + 1}")
         await small.commit(*(patient if number < 5 else [*patient[:3], {**patient[3], "cdai": 180}]))
-    wanted = {"endpoint": "clinical_remission", "estimand": "observed"}
+    wanted = {"timepoint": "week_12", "endpoint": "clinical_remission", "estimand": "observed"}
     (pooled, *own) = await small.rows("/v1/cohort", "clinic", **wanted)
     assert (pooled["site_id"], pooled["masked"]) == (None, True)
     assert [pooled[name] for name in ("n", "denominator", "rate", "ci_low", "best_case")] == [None] * 5
@@ -262,15 +269,16 @@ async def test_small_cells_of_pooled_rates_are_hidden_from_single_centres_only(s
 
 async def test_walking_page_by_page_meets_every_row_once(cohort: Reading) -> None:
     met: list[tuple[str, str]] = []
+    endpoints = {endpoint.name for endpoint in FU2025.endpoints if "week_4" in FU2025.scheduled(endpoint)}
     after: str | None = None
     while True:
-        parameters = {"limit": 100, **({"after": after} if after else {})}
+        parameters = {"timepoint": "week_4", "limit": 100, **({"after": after} if after else {})}
         answer = (await cohort.get("/v1/outcomes", **parameters)).json()
         met += [(row["patient_id"], row["endpoint"]) for row in answer["rows"]]
         after = answer["next"]
         if after is None:
             break
-    assert len(met) == len(set(met)) == 94 * 8
+    assert len(met) == len(set(met)) == 94 * len(endpoints)
     assert met == sorted(met)
 
 
@@ -287,7 +295,8 @@ async def test_a_page_has_1_to_1000_rows(cohort: Reading, limit: object) -> None
 
 
 async def test_outcomes_can_be_filtered_by_state_and_reason(cohort: Reading) -> None:
-    missed = await cohort.rows("/v1/outcomes", endpoint="clinical_remission", status="missed", limit=1000)
+    wanted = {"timepoint": "week_12", "endpoint": "clinical_remission", "status": "missed"}
+    missed = await cohort.rows("/v1/outcomes", **wanted, limit=1000)
     assert len(missed) == 94 - 77
     normal = await cohort.rows("/v1/outcomes", endpoint="crp_normalisation", reason="baseline_normal")
     assert {row["reason"] for row in normal} == {"baseline_normal"}

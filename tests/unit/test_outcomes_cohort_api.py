@@ -49,6 +49,9 @@ def patient(number: int, site_id: str, baseline: float, week_12: float | None) -
     return events if week_12 is None else [*events, visit(84, f"{number}-w", cdai=week_12, **who)]
 
 
+REMISSION = {"timepoint": "week_12", "endpoint": "clinical_remission", "estimand": "observed"}
+
+
 async def one(reading: Reading, path: str, who: str = "lead", **wanted: object) -> dict[str, Any]:
     (row,) = [row for row in await reading.rows(path, who, **wanted) if row["site_id"] is None]
     return row
@@ -71,13 +74,13 @@ async def test_changes_are_quartiles_of_those_with_both_values(small: Reading) -
 
 
 async def test_the_quartiles_of_the_cohort_are_those_of_its_rows(cohort: Reading) -> None:
-    rows = await cohort.rows("/v1/outcomes", endpoint="clinical_remission", limit=1000)
+    rows = await cohort.rows("/v1/outcomes", timepoint="week_12", endpoint="clinical_remission", limit=1000)
     falls = [
         row["value"] - row["baseline_value"]
         for row in rows
         if None not in (row["value"], row["baseline_value"])
     ]
-    found = await one(cohort, "/v1/cohort/changes", parameter="cdai")
+    found = await one(cohort, "/v1/cohort/changes", timepoint="week_12", parameter="cdai")
     assert found["n"] == len(falls) == 77
     assert [found[name] for name in CHANGE] == pytest.approx(quantiles(falls, n=4, method="inclusive"))
 
@@ -92,10 +95,10 @@ async def test_a_value_counts_as_change_when_its_window_has_closed(small: Readin
 
 
 async def test_the_funnel_shows_centres_beside_the_pooled_rate(cohort: Reading) -> None:
-    rows = await cohort.rows("/v1/cohort/funnel", endpoint="clinical_remission", estimand="observed")
+    rows = await cohort.rows("/v1/cohort/funnel", **REMISSION)
     assert {row["site_id"]: (row["n"], row["denominator"]) for row in rows} == {
         row["site_id"]: (row["n"], row["denominator"])
-        for row in await cohort.rows("/v1/cohort", endpoint="clinical_remission", estimand="observed")
+        for row in await cohort.rows("/v1/cohort", **REMISSION)
         if row["site_id"]
     }
     assert {row["target"] for row in rows} == {33 / 77}
@@ -113,15 +116,13 @@ async def test_centres_that_differ_throughout_are_seen_in_the_dispersion(small: 
         for event in patient(number, f"S{number % 10:02}", 300, 100 if number % 2 else 200)
     ]
     await small.commit(*events)
-    rows = await small.rows("/v1/cohort/funnel", endpoint="clinical_remission", estimand="observed")
+    rows = await small.rows("/v1/cohort/funnel", **REMISSION)
     assert [row["dispersion"] for row in rows] == [pytest.approx(6)] * 10
     # P(X = 6 of 6 at one half) = 1/64 = 1.6 %: below 2.5 %, above 0.1 %
     assert {row["flag"] for row in rows} == {"watch"}
 
 
 # -- who may see what ----------------------------------------------------------------------------------------------
-
-REMISSION = {"endpoint": "clinical_remission", "estimand": "observed"}
 
 
 async def fill(reading: Reading, **centres: tuple[int, int]) -> None:

@@ -209,7 +209,7 @@ def test_a_changed_definition_starts_without_predictors(tmp_path: Path) -> None:
     path = store.path
     store.close()
     protocol = load_protocol("fu2025")
-    store = open_store(OUTCOMES, CUT, path, [protocol.model_copy(update={"version": "2"})])
+    store = open_store(OUTCOMES, CUT, path, [protocol.model_copy(update={"version": "changed"})])
     assert rows(store, "FROM predictors") == rows(store, "FROM settled") == []
     store.close()
 
@@ -319,7 +319,7 @@ async def test_the_route_gives_the_table(cohort: Reading) -> None:
 async def test_an_earlier_day_and_a_centre_are_computed_for_the_answer(cohort: Reading) -> None:
     wanted = {"endpoint": "clinical_remission", "predictor": "baseline_cdai", "model": "univariable"}
     day = date(2024, 6, 1)
-    rates = {"endpoint": "clinical_remission", "estimand": "observed"}
+    rates = {"timepoint": "week_12", "endpoint": "clinical_remission", "estimand": "observed"}
     (row,) = await cohort.rows("/v1/predictors", as_of=day, **wanted)
     (rate, *_) = await cohort.rows("/v1/cohort", as_of=day, **rates)
     assert (row["events"], row["n"]) == (rate["n"], rate["denominator"])

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.responses import Response
 
 from schemas.protocol import Protocol, load_protocol
+from schemas.protocol_model import BASELINE
 from services.outcomes.definition import REASONS
 from services.outcomes.pages import wording
 from services.outcomes.pages.course import courses
@@ -31,7 +32,7 @@ PatientReader = Annotated[Caller, Depends(visitor("read_patients"))]
 
 def add_outcomes_pages(app: FastAPI, node: Node, reader: OutcomesReader, commits: Commits) -> None:
     """Add the pages to the API's app."""
-    protocols = {name: load_protocol(name) for name in node.settings.protocols}
+    protocols = {protocol.name: protocol for protocol in map(load_protocol, node.settings.protocols)}
     site = Site(
         app,
         "outcomes",
@@ -79,7 +80,7 @@ class _Pages:
             return Response(status_code=304)
         day = await self.reader.calendar.past(wanted["as_of"])
         store = await self.reader.store()
-        cohort = await self.reader.cohort.rates(caller, day)
+        cohort = await self.reader.cohort.rates(caller, day, TIMEPOINT)
         sites = [name for name in store["sites"] or [] if caller.may_see(name)]
         if wanted["site"] and wanted["site"] not in sites:
             raise not_here("centre")
@@ -87,7 +88,7 @@ class _Pages:
         drugs = drugs_of(protocol.name, cohort)
         drug = wanted["drug"] or (drugs[0] if drugs else None)
         choice = Choice(protocol, TIMEPOINT, drug, wanted["site"] or None)
-        groups = lines(choice, cohort, await self.reader.accounts(day))
+        groups = lines(choice, cohort, await self.reader.accounts(day, TIMEPOINT))
         return self.site.page(
             request,
             "week12.html",
@@ -111,15 +112,17 @@ class _Pages:
             query={name: value for name, value in wanted.items() if value},
         )
 
-    def _in_order(self, row: Row) -> tuple[str, str, int]:
-        names = [endpoint.name for endpoint in self.protocols[row["protocol"]].endpoint]
-        return row["protocol"], row["timepoint"], names.index(row["endpoint"])
+    def _in_order(self, row: Row) -> tuple[str, int, int]:
+        protocol = self.protocols[row["protocol"]]
+        times = (BASELINE, *protocol.timepoint)
+        names = [endpoint.name for endpoint in protocol.endpoints]
+        return row["protocol"], times.index(row["timepoint"]), names.index(row["endpoint"])
 
     async def patients(self, request: Request, caller: Caller, wanted: dict[str, str]) -> Response:
         """The patients behind a figure."""
         day = await self.reader.calendar.past(wanted["as_of"])
         protocol = self._protocol(wanted)
-        endpoint = next((e for e in protocol.endpoint if wanted["endpoint"] in ("", e.name)), None)
+        endpoint = next((e for e in protocol.endpoints if wanted["endpoint"] in ("", e.name)), None)
         if endpoint is None:
             raise not_here("outcome")
         equal = {
@@ -144,7 +147,7 @@ class _Pages:
             query={name: value for name, value in wanted.items() if value and name != "after"},
             asked=wanted,
             endpoint=endpoint.name,
-            options=[(e.name, wording.endpoint_label(e.name)) for e in protocol.endpoint],
+            options=[(e.name, wording.endpoint_label(e.name)) for e in protocol.endpoints],
             reasons=[(name, wording.head(name)) for name in REASONS],
             definition=wording.definition(endpoint, protocol),
             sites=[name for name in store["sites"] or [] if caller.may_see(name)],

@@ -19,8 +19,8 @@ NEVER_SHOWN = {"no_treatment"}
 class Published:
     """What the study printed of an endpoint."""
 
-    n: int
-    denominator: int
+    n: int | None
+    denominator: int | None
     per_cent: float
 
     @property
@@ -84,21 +84,24 @@ class Choice:
 
 def lines(choice: Choice, cohort: Iterable[Row], accounts: Iterable[Row]) -> list[tuple[str, list[Line]]]:
     """The endpoints of the protocol in its own order, under their headings."""
-    by_endpoint = {e.name: _line(e, choice.protocol) for e in choice.protocol.endpoint}
+    protocol = choice.protocol
+    shown = [e for e in protocol.endpoints if choice.timepoint in protocol.scheduled(e)]
+    by_endpoint = {e.name: _line(e, protocol) for e in shown}
     for row in cohort:
         if choice.fits(row) and row["site_id"] == choice.site and row["endpoint"] in by_endpoint:
             by_endpoint[row["endpoint"]].figures[row["estimand"]] = row
     for row in accounts:
         if choice.fits(row) and choice.site in (None, row["site_id"]) and row["endpoint"] in by_endpoint:
             _add(by_endpoint[row["endpoint"]], row)
-    for reference in choice.protocol.reference:
+    for reference in protocol.reference:
         if reference.timepoint == choice.timepoint and reference.endpoint in by_endpoint:
             by_endpoint[reference.endpoint].published = Published(
                 reference.n, reference.denominator, float(reference.per_cent)
             )
     groups: dict[str, list[Line]] = {}
-    for endpoint in choice.protocol.endpoint:
-        groups.setdefault(group_label(endpoint.parameter), []).append(by_endpoint[endpoint.name])
+    for endpoint in shown:
+        lead = protocol.parameters(endpoint.name)[0]
+        groups.setdefault(group_label(lead), []).append(by_endpoint[endpoint.name])
     return list(groups.items())
 
 

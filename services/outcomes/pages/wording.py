@@ -1,12 +1,29 @@
 """Outcomes in words: what endpoints are called, how they are defined, and why patients do not count."""
 
 from schemas.protocol import Endpoint, Protocol
-from services.runtime.pages.formats import plain, title, words
+from schemas.protocol_words import in_words
+from services.runtime.pages.formats import title
 
 SHORT = {"cdai": "CDAI", "ses_cd": "SES-CD", "crp": "CRP", "esr": "ESR", "fcal": "Faecal calprotectin"}
+WRITTEN = SHORT | {
+    "hbi": "HBI",
+    "pro2": "PRO2",
+    "sfap": "SF/AP",
+    "cr70": "CR-70",
+    "cr100": "CR-100",
+    "stride2": "STRIDE-II",
+    "gt50": "(over half)",
+    "ge50": "(half or more)",
+    "le2": "(2 or less)",
+    "le4": "(4 or less)",
+    "ses0": "(SES-CD 0)",
+}
+"""Parts of endpoints' names that are not words."""
 ABBREVIATED = {"alt", "ast", "alp", "ggt", "ck", "ldl", "hdl", "wbc"}
-UNITS = {"crp": "mg/L", "esr": "mm/h", "fcal": "µg/g"}
-GROUPS = {"cdai": "Clinical activity", "ses_cd": "Endoscopy"}
+CLINICAL = "Clinical activity"
+GROUPS = {"ses_cd": "Endoscopy"} | dict.fromkeys(
+    ("cdai", "hbi", "stool_frequency", "abdominal_pain", "pro2"), CLINICAL
+)
 """Headings by parameter; every other parameter is a biomarker."""
 
 HEADS = {
@@ -16,9 +33,13 @@ HEADS = {
     "baseline_unknown": "Baseline unclear",
     "baseline_inactive": "Baseline CDAI below 150",
     "baseline_below_3": "Baseline SES-CD below 3",
+    "baseline_not_ulcerated": "No ulcers at baseline",
+    "baseline_not_trial_like": "Outside the trial's criteria",
     "baseline_normal": "Normal at baseline",
     "missed": "Not seen in the window",
     "value_unknown": "Value unclear",
+    "week_12_responder": "Responded at week 12",
+    "unknown": "Earlier response unclear",
 }
 """Every reason as the head of a column; `REASONS` says it in full."""
 
@@ -34,8 +55,7 @@ STATES = {
 
 def endpoint_label(name: str) -> str:
     """`crp_normalisation` is `CRP normalisation`."""
-    first, _, rest = name.partition("_")
-    return f"{SHORT[first]} {words(rest)}" if first in SHORT else title(name)
+    return title(" ".join(WRITTEN.get(part, part) for part in name.split("_")))
 
 
 def analyte_label(name: str) -> str:
@@ -55,28 +75,5 @@ def group_label(parameter: str) -> str:
 
 def definition(endpoint: Endpoint, protocol: Protocol) -> str:
     """What a patient must reach, with the protocol's own limits."""
-    name, limit = SHORT.get(endpoint.parameter, endpoint.parameter), plain(endpoint.limit)
-    match endpoint.kind:
-        case "fall":
-            return f"{name} lower by {limit} or more"
-        case "below":
-            return f"{name} below {limit}"
-        case "at_most":
-            return f"{name} {limit}" + ("" if endpoint.limit == 0 else " or less")
-        case "per_cent_fall":
-            return f"{name} lower by more than {limit} %"
-        case "endoscopic_remission":
-            return (
-                f"{name} {limit} or less, lower by {plain(endpoint.minimum_fall)} or more, "
-                f"no item above {endpoint.maximum_item}"
-            )
-        case "normalisation":
-            return f"raised at baseline, now {_normal(endpoint, protocol)}"
-
-
-def _normal(endpoint: Endpoint, protocol: Protocol) -> str:
-    rules = protocol.parameter[endpoint.parameter]
-    if rules.upper_limit == "laboratory":
-        return "within the laboratory's limit"
-    sign = "at most" if rules.inclusive else "below"
-    return f"{sign} {rules.upper_limit} {UNITS.get(endpoint.parameter, '')}".strip()
+    text = in_words(protocol, endpoint.name)
+    return text[:1].upper() + text[1:]

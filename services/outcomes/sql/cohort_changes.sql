@@ -2,15 +2,18 @@
 -- Of patients whose window has closed with a value, none of the two censored and no segment lost (R2.7): before it
 -- closes, those who came early would lead. Quartiles are interpolated linearly.
 WITH pairs AS (
-    SELECT s.protocol, s.timepoint, s.parameter, t.drug, p.site_id,
-        baseline_common::DOUBLE AS baseline, value_common::DOUBLE AS value,
-        (value_common - baseline_common)::DOUBLE AS change
+    SELECT protocols.protocol, w.timepoint, w.name AS parameter, t.drug, p.site_id,
+        s.baseline_common::DOUBLE AS baseline, s.value_common::DOUBLE AS value,
+        (s.value_common - s.baseline_common)::DOUBLE AS change
     FROM selected AS s
-    JOIN treated AS t ON t.protocol = s.protocol AND t.patient_key = s.patient_key
+    JOIN scheme_windows AS w USING (scheme, time, parameter)
+    JOIN protocols ON protocols.scheme = s.scheme
+    JOIN treated AS t ON t.scheme = s.scheme AND t.patient_key = s.patient_key
     JOIN patients AS p ON p.patient_key = s.patient_key
-    WHERE (SELECT today FROM clock) >= window_end AND NOT segment_lost
-      AND baseline_common IS NOT NULL AND value_common IS NOT NULL
-      AND baseline_comparator IS NULL AND comparator IS NULL
+    JOIN (FROM selected WHERE time = 0 AND NOT carried) AS b
+        ON b.scheme = s.scheme AND b.patient_key = s.patient_key AND b.parameter = s.parameter
+    WHERE s.time > 0 AND NOT s.carried AND (SELECT today FROM clock) >= t.first_dose_on + w.closes
+      AND NOT s.segment_lost AND b.comparator IS NULL AND s.comparator IS NULL
 )
 SELECT protocol, timepoint, parameter, drug, site_id, count(*) AS n,
     quantile_cont(baseline, 0.25) AS baseline_q1, median(baseline) AS baseline_median,

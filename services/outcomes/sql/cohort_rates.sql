@@ -8,7 +8,9 @@ WITH counts AS (
         count(*) FILTER (population AND observed AND (due OR NOT observed_when_due)) AS observed_n,
         count(*) FILTER (population AND observed IS NOT NULL AND (due OR NOT observed_when_due)) AS observed_denominator,
         count(*) FILTER (nri) AS nri_n,
-        count(*) FILTER (nri IS NOT NULL) AS nri_denominator
+        count(*) FILTER (nri IS NOT NULL) AS nri_denominator,
+        count(*) FILTER (locf) AS locf_n,
+        count(*) FILTER (locf IS NOT NULL) AS locf_denominator
     FROM endpoint_states WHERE drug IS NOT NULL
     GROUP BY GROUPING SETS ((protocol, timepoint, endpoint, drug), (protocol, timepoint, endpoint, drug, site_id))
 ),
@@ -18,8 +20,14 @@ rates AS (
     UNION ALL
     SELECT protocol, timepoint, endpoint, drug, site_id, 'nri', pending,
         nri_n, nri_denominator, nri_n, nri_denominator FROM counts
+    UNION ALL
+    SELECT protocol, timepoint, endpoint, drug, site_id, 'locf', pending,
+        locf_n, locf_denominator, locf_n, locf_denominator FROM counts
 ),
-limited AS (SELECT *, exact_limits(n, denominator) AS exact FROM rates)
+limited AS (
+    SELECT *, exact_limits(n, denominator) AS exact
+    FROM rates SEMI JOIN protocol_estimands USING (protocol, estimand)
+)
 SELECT protocol, timepoint, endpoint, drug, site_id, estimand, n, denominator,
     CASE WHEN denominator > 0 THEN n::DOUBLE / denominator END AS rate,
     wilson_low(n, denominator) AS ci_low, wilson_high(n, denominator) AS ci_high,

@@ -29,8 +29,8 @@ disagreeing AS (
         'the reported CDAI differs from its components by more than 1 point; the components count (R1.9)' AS detail,
         v.recorded_at AS found_at
     FROM current_records AS v
-    JOIN measurements AS m ON m.patient_key = v.patient_key AND m.site_id = v.site_id AND m.event_id = v.event_id
-        AND m.parameter = 'cdai' AND m.protocol = (SELECT protocol FROM protocols WHERE evaluated = 1)
+    JOIN measurements AS m ON m.record_key = v.record_key
+        AND m.parameter = 0 AND m.scheme = (SELECT scheme FROM protocols WHERE evaluated = 1)
     WHERE v.event_type = 'visit' AND abs(v.cdai_reported - m.value) > 1
     UNION ALL
     SELECT site_id, patient_id, event_id, 'total_disagrees',

@@ -3,7 +3,7 @@ WITH enrolments AS (  -- contract: the earlier counts, then the smaller (site_id
     FROM current_records WHERE event_type = 'enrolment'
     QUALIFY row_number() OVER (PARTITION BY patient_key ORDER BY on_date, site_id, event_id) = 1
 ),
-index_treatments AS (FROM treated WHERE protocol = (SELECT protocol FROM protocols WHERE evaluated = 1)),
+index_treatments AS (FROM treated WHERE scheme = (SELECT scheme FROM protocols WHERE evaluated = 1)),
 seen AS (
     SELECT patient_key, any_value(patient_id) AS patient_id, any_value(partition) AS partition,
         max(recorded_at) AS last_event_at
@@ -20,7 +20,7 @@ SELECT seen.patient_key, seen.patient_id,
     coalesce(enrolments.site_id, start_site_id, earliest.site_id) AS site_id,
     index_treatments.drug, first_dose_on, first_dose_at, last_dose_on, intercurrent_on,
     enrolments.on_date AS enrolled_on, enrolments.sex, enrolments.reference_sex, enrolments.birth_year,
-    enrolments.height_cm, enrolments.disease_location, enrolments.disease_behaviour, enrolments.perianal,
+    enrolments.height_cm, enrolments.weight_kg AS enrolment_weight_kg, enrolments.disease_location, enrolments.disease_behaviour, enrolments.perianal,
     enrolments.disease_duration_years, enrolments.prior_biologics,
     consents.withdrawn_on AS consent_withdrawn_on,
     seen.last_event_at, seen.partition

@@ -1,18 +1,18 @@
--- One row per protocol and patient who took an index drug: first and last dose, first intercurrent event, death.
+-- One row per scheme and patient who took an index drug: first and last dose, first intercurrent event, death.
 WITH treatments AS (FROM current_records WHERE event_type = 'treatment'),
 index_starts AS (  -- contract: the drug of the protocol's list that was started first; never a corticosteroid
-    SELECT protocols.protocol, patient_key, treatments.drug, on_date AS first_dose_on, at_time AS first_dose_at, site_id
+    SELECT schemes.scheme, patient_key, treatments.drug, on_date AS first_dose_on, at_time AS first_dose_at, site_id
     FROM treatments
-    CROSS JOIN protocols
-    LEFT JOIN protocol_drugs AS listed ON listed.protocol = protocols.protocol AND listed.drug = treatments.drug
-    LEFT JOIN protocol_corticosteroids AS steroids
-        ON steroids.protocol = protocols.protocol AND steroids.drug = treatments.drug
+    CROSS JOIN schemes
+    LEFT JOIN scheme_drugs AS listed ON listed.scheme = schemes.scheme AND listed.drug = treatments.drug
+    LEFT JOIN scheme_corticosteroids AS steroids
+        ON steroids.scheme = schemes.scheme AND steroids.drug = treatments.drug
     WHERE action = 'start' AND (listed.drug IS NOT NULL OR (any_drug AND steroids.drug IS NULL))
     QUALIFY row_number() OVER (
-        PARTITION BY protocols.protocol, patient_key ORDER BY on_date, at_time NULLS FIRST, site_id, event_id) = 1
+        PARTITION BY schemes.scheme, patient_key ORDER BY on_date, at_time NULLS FIRST, site_id, event_id) = 1
 ),
 histories AS (
-    SELECT i.protocol, i.patient_key,
+    SELECT i.scheme, i.patient_key,
         max(t.on_date) FILTER (t.action = 'stop' AND t.drug = i.drug) AS stopped_on,
         max(t.on_date) FILTER (t.action IN ('start', 'resume') AND t.drug = i.drug) AS resumed_on,
         min(t.on_date) FILTER (t.on_date >= i.first_dose_on AND (  -- R4.7, contract
@@ -23,18 +23,18 @@ histories AS (
         min(t.on_date) FILTER (t.action = 'stop' AND t.reason = 'death') AS stopped_by_death_on
     FROM index_starts AS i
     JOIN treatments AS t USING (patient_key)
-    LEFT JOIN protocol_therapies AS therapies ON therapies.protocol = i.protocol AND therapies.drug = t.drug
-    GROUP BY i.protocol, i.patient_key
+    LEFT JOIN scheme_therapies AS therapies ON therapies.scheme = i.scheme AND therapies.drug = t.drug
+    GROUP BY i.scheme, i.patient_key
 ),
 deaths AS (
-    SELECT i.protocol, patient_key, min(coalesce(resolved_on, on_date)) AS died_on,
+    SELECT i.scheme, patient_key, min(coalesce(resolved_on, on_date)) AS died_on,
         min(coalesce(resolved_on, on_date)) FILTER (coalesce(resolved_on, on_date) >= i.first_dose_on) AS died_treated_on
     FROM current_records JOIN index_starts AS i USING (patient_key) LEFT JOIN consents USING (patient_key)
     WHERE event_type = 'adverse_event' AND fatal
       AND coalesce(resolved_on, on_date) <= least((SELECT today FROM clock), withdrawn_on)
-    GROUP BY i.protocol, patient_key
+    GROUP BY i.scheme, patient_key
 )
-SELECT protocol, patient_key, drug, first_dose_on, first_dose_at, site_id AS start_site_id,
+SELECT scheme, patient_key, drug, first_dose_on, first_dose_at, site_id AS start_site_id,
     CASE WHEN stopped_on > resumed_on THEN stopped_on END AS last_dose_on,
     least(changed_on, died_treated_on) AS intercurrent_on, least(died_on, stopped_by_death_on) AS died_on
-FROM index_starts JOIN histories USING (protocol, patient_key) LEFT JOIN deaths USING (protocol, patient_key)
+FROM index_starts JOIN histories USING (scheme, patient_key) LEFT JOIN deaths USING (scheme, patient_key)

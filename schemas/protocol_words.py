@@ -1,0 +1,112 @@
+"""A protocol in words: what an endpoint asks for, with the protocol's own limits, and how two protocols differ."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from schemas.analytes import ANALYTES
+from schemas.protocol_model import Criterion, Protocol
+
+SHORT = {
+    "cdai": "CDAI",
+    "hbi": "HBI",
+    "pro2": "PRO2",
+    "ses_cd": "SES-CD",
+    "stool_frequency": "stools a day",
+    "abdominal_pain": "daily pain",
+    "crp": "CRP",
+    "esr": "ESR",
+    "fcal": "calprotectin",
+}
+"""What parameters are called."""
+MEASURES = {
+    "highest_item": "highest {} item",
+    "ulceration": "highest ulcer item of the {}",
+    "without_narrowing": "{} without narrowing",
+    "isolated_ileal": "disease of the ileum alone in the {} (1 = yes)",
+}
+COMPARISONS = {"<": "below {}", "<=": "{} or less", ">": "above {}", ">=": "{} or more"}
+FALLS = {">=": "lower by {} or more", ">": "lower by more than {}"}
+
+
+def in_words(protocol: Protocol, name: str) -> str:
+    """What a criterion asks for: `CDAI below 150`."""
+    criterion = protocol.criteria[name]
+    match criterion.kind:
+        case "composite":
+            return _put_together(protocol, criterion)
+        case "delayed_response":
+            after = (criterion.after or "").replace("_", " ")
+            return f"responds, not having responded at {after}: {in_words(protocol, (criterion.response or ())[0])}"
+        case "normalisation":
+            return f"{_called(criterion)} raised at baseline, now {_normal(protocol, criterion)}"
+        case "raised":
+            return f"{_called(criterion)} raised: not {_normal(protocol, criterion)}"
+        case "steroid_free":
+            since = f" and the {criterion.days} days before" if criterion.days else ""
+            return f"no systemic corticosteroid on the day of the {_called(criterion)}{since}"
+        case _:
+            return _compared(criterion)
+
+
+def _put_together(protocol: Protocol, criterion: Criterion) -> str:
+    parts = [
+        f"({in_words(protocol, part)})"
+        if len(protocol.criteria[part].parts) > 1 and len(criterion.parts) > 1
+        else in_words(protocol, part)
+        for part in criterion.parts
+    ]
+    return (" and " if criterion.all_of else " or ").join(parts)
+
+
+def _compared(criterion: Criterion) -> str:
+    operator, limit = criterion.bound or ("<", Decimal(0))
+    number = _plain(limit)
+    if criterion.kind == "threshold":
+        exact = operator == "<=" and limit == 0
+        return f"{_called(criterion)} {number if exact else COMPARISONS[operator].format(number)}"
+    if criterion.kind == "fall" and limit == 0 and operator == ">=":
+        return f"{_called(criterion)} not above baseline"
+    amount = number if criterion.kind == "fall" else f"{number} %"
+    fell = f"{_called(criterion)} {FALLS[operator].format(amount)}"
+    if criterion.baseline4_fall is not None:
+        fell += f" (from 4: by {_plain(criterion.baseline4_fall)} or more)"
+    return fell
+
+
+def _called(criterion: Criterion) -> str:
+    name = criterion.parameter or ""
+    return MEASURES.get(criterion.measure or "", "{}").format(SHORT.get(name, name))
+
+
+def _normal(protocol: Protocol, criterion: Criterion) -> str:
+    name = criterion.parameter or ""
+    rules = protocol.parameter[name]
+    if rules.upper_limit == "laboratory":
+        return "within the laboratory's limit"
+    unit = ANALYTES[name].unit if name in ANALYTES else ""
+    return f"{'at most' if rules.inclusive else 'below'} {_plain(rules.upper_limit or 0)} {unit}".strip()
+
+
+def _plain(number: Decimal | str | int) -> str:
+    text = str(number)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def differences(one: Protocol, other: Protocol) -> Iterator[tuple[str, str, str]]:
+    """Every field that differs, as (path, value in one, value in the other); a dash where it is not there."""
+    left, right = dict(_flat(one.model_dump(mode="json"))), dict(_flat(other.model_dump(mode="json")))
+    for path in dict.fromkeys((*left, *right)):
+        if path != "name" and left.get(path) != right.get(path):
+            yield path, left.get(path, "-"), right.get(path, "-")
+
+
+def _flat(fields: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(fields, dict):
+        for name, value in fields.items():
+            yield from _flat(value, f"{path}.{name}" if path else name)
+    elif isinstance(fields, list) and any(isinstance(value, dict) for value in fields):
+        for number, value in enumerate(fields):
+            yield from _flat(value, f"{path}.{number}")
+    elif fields is not None:
+        yield path, ", ".join(map(str, fields)) if isinstance(fields, list) else str(fields)

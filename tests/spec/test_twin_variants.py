@@ -1,0 +1,197 @@
+"""Endpoint variants at their limits (`rule_tables`), steroids, delayed response, carried values, trial-like patients."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+import twin
+from rule_tables import PAGE, TABLES, Rule, page
+from stores import ALL, OUTCOMES, emptied, load, rows
+from twin.builders import enrolment, on, rescue, start, treatment, visit
+from twin.protocols import FU2025, STRIDE2, U_EXCEED, Rules
+
+CLOSED = date(2025, 6, 1)
+PROTOCOLS = {rules.name: rules for rules in (FU2025, U_EXCEED, STRIDE2)}
+CASES = [
+    pytest.param(table, before, after, answers, id=f"{table.rule}-{number}")
+    for table in TABLES
+    for number, (before, after, *answers) in enumerate(table.cases)
+]
+
+
+def observed(events: list[Any], rules: Rules = FU2025, timepoint: str = "week_12") -> dict[str, bool | None]:
+    found = twin.outcomes(events, CLOSED, (rules,))["patient_outcomes"]
+    return {row["endpoint"]: row["observed"] for row in found if row["timepoint"] == timepoint}
+
+
+def case(before: Any, after: Any) -> list[Any]:
+    visits = [visit(offset, **seen) for offset, seen in ((-7, before), (84, after)) if seen is not None]
+    return [enrolment(), start(), *visits]
+
+
+@pytest.mark.parametrize(("table", "before", "after", "answers"), CASES)
+def test_the_tables(table: Rule, before: Any, after: Any, answers: list[Any]) -> None:
+    events = case(before, after)
+    expected = dict(zip(table.endpoints, answers, strict=True))
+    assert expected.items() <= observed(events, PROTOCOLS[table.protocol]).items()
+    store = load(emptied(OUTCOMES, CLOSED, ALL), [events])
+    found = rows(
+        store, f"FROM patient_outcomes WHERE timepoint = 'week_12' AND protocol = '{table.protocol}'"
+    )
+    assert expected.items() <= {row["endpoint"]: row["observed"] for row in found}.items()
+
+
+def test_the_page_shows_the_tables() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `python tests/rule_tables.py`"
+
+
+def steroid(action: str, offset: int, drug: str = "prednisolone") -> Any:
+    more = {"reason": "other"} if action == "stop" else {}
+    return treatment(action, offset, drug=drug, **more)
+
+
+@pytest.mark.parametrize(
+    ("steroids", "none", "four_weeks", "ninety_days"),
+    [
+        ([], None, None, None),  # no history
+        ([steroid("start", -100), steroid("stop", -10)], True, True, True),  # day 84 - 90 = day -6
+        ([steroid("start", -100), steroid("stop", -7)], True, True, True),
+        ([steroid("start", -100), steroid("stop", -6)], True, True, False),
+        ([steroid("start", -100), steroid("stop", 55)], True, True, False),
+        ([steroid("start", -100), steroid("stop", 56)], True, False, False),  # 28 days, both ends included
+        ([steroid("start", -100), steroid("stop", 83)], True, False, False),
+        ([steroid("start", -100), steroid("stop", 84)], False, False, False),
+        ([steroid("start", -100)], False, False, False),  # ongoing
+        ([steroid("start", 85)], True, True, True),  # a record, but later
+        ([steroid("start", -100, "budesonide")], False, False, False),
+        ([rescue(40)], False, False, False),  # given, and not stopped
+        ([rescue(40), steroid("stop", 50)], True, True, False),
+        ([visit(70, corticosteroid=True)], None, False, False),  # known to have taken it, not whether since
+    ],
+)
+def test_steroid_free_remission(steroids: list[Any], none: Any, four_weeks: Any, ninety_days: Any) -> None:
+    found = observed([*case({"cdai": 300}, {"cdai": 120}), *steroids])
+    names = ("steroid_free_remission", "steroid_free_remission_28", "steroid_free_remission_90")
+    assert tuple(found[name] for name in names) == (none, four_weeks, ninety_days)
+
+
+def test_without_remission_steroids_do_not_matter() -> None:
+    assert observed(case({"cdai": 300}, {"cdai": 150}))["steroid_free_remission"] is False
+
+
+def test_a_visit_that_says_no_steroid_is_a_history() -> None:
+    found = observed(case({"cdai": 300}, {"cdai": 120, "corticosteroid": False}))
+    assert found["steroid_free_remission_90"] is True
+
+
+@pytest.mark.parametrize(
+    ("week_12", "week_24", "answer", "reason"),
+    [
+        ({"cdai": 250}, {"cdai": 200}, True, None),
+        ({"cdai": 250}, {"cdai": 201}, False, None),
+        ({"cdai": 200}, {"cdai": 100}, None, "week_12_responder"),
+        (None, {"cdai": 100}, None, "unknown"),
+        ({"cdai": 250}, None, None, "missed"),
+        ({"cdai": 200, "pro2": {"stool_frequency": 6, "abdominal_pain": 2}}, {"cdai": 100}, True, None),
+    ],
+)
+def test_delayed_response(week_12: Any, week_24: Any, answer: Any, reason: str | None) -> None:
+    # R4.9: by stools and pain where they are known, in the last case no response at week 12 though the CDAI fell
+    base = {"cdai": 300, "pro2": {"stool_frequency": 6, "abdominal_pain": 2}}
+    later = [] if week_24 is None else [visit(168, **week_24)]
+    events = [*case(base, week_12), *later]
+    (row,) = [
+        r for r in twin.outcomes(events, CLOSED)["patient_outcomes"] if r["endpoint"] == "delayed_response"
+    ]
+    assert (row["observed"], row["reason"]) == (answer, reason)
+
+
+@pytest.mark.parametrize(
+    ("visits", "more", "locf"),
+    [
+        ([(84, 120), (28, 200)], [], True),
+        ([(28, 140)], [], True),
+        ([(84, 120)], [rescue(40)], None),
+        ([(84, 120), (28, 200)], [rescue(40)], False),
+        ([(84, 120)], [rescue(95, "surgery")], True),
+        ([(49, 200)], [], False),
+        ([], [], None),  # baseline is never carried
+        ([(75, 120), (90, 200)], [rescue(90)], True),  # the window's own earlier value
+    ],
+)
+def test_last_observation_carried_forward(visits: list[Any], more: list[Any], locf: Any) -> None:
+    events = [*case({"cdai": 300}, None), *(visit(day, cdai=value) for day, value in visits), *more]
+    (row,) = [
+        r
+        for r in twin.outcomes(events, CLOSED)["patient_outcomes"]
+        if (r["timepoint"], r["endpoint"]) == ("week_12", "clinical_remission")
+    ]
+    assert row["locf"] is locf
+
+
+DIARY = {"liquid_stools": 14, "abdominal_pain": 7, "wellbeing": 7, "complications": [], "antidiarrhoeal": False,
+         "abdominal_mass": 0, "standard_weight_kg": 60}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("days_before", "cdai"),
+    [(0, 136), (14, 136), (15, 136), (84, 136), (85, None)],
+)
+def test_haematocrit_and_weight_of_another_visit(days_before: int, cdai: int | None) -> None:
+    # R1.8: 28 + 35 + 49 + 6 x (42 - 38) + 100 x (1 - 60 / 60) = 136
+    other = visit(84 - days_before, "other", weight_kg=60, cdai_components={"haematocrit_pct": 38})
+    events = [*case({"cdai": 300}, None), other, visit(84, "diary", cdai_components=DIARY)]
+    (row,) = [
+        r
+        for r in twin.outcomes(events, CLOSED)["patient_outcomes"]
+        if (r["timepoint"], r["endpoint"]) == ("week_12", "clinical_remission")
+    ]
+    assert row["value"] == cdai
+
+
+@pytest.mark.parametrize(
+    ("hct_mode", "rounding", "haematocrit", "weight", "total"),
+    [
+        ("clip", False, 49, 60, 112),
+        ("signed", False, 49, 60, 112 - 42),  # 7 above the reference
+        ("clip", True, 41.5, 60, 112 + 6),  # 0.5 rounds to 1
+        ("clip", True, 41.6, 60, 112),  # 0.4 to 0
+        ("clip", True, 42, 59.7, 112 + 1),  # 0.5 % below
+        ("clip", False, 41.5, 60, 112 + 3),
+    ],
+)
+def test_conventions_of_the_cdai(
+    hct_mode: str, rounding: bool, haematocrit: float, weight: float, total: int
+) -> None:
+    rules = Rules("x", hct_mode=hct_mode, component_rounding=rounding)
+    body = {"haematocrit_pct": haematocrit, "weight_kg": weight}
+    events = case({"cdai": 300}, {"cdai_components": DIARY | body})
+    found = twin.outcomes(events, CLOSED, (rules,))["patient_outcomes"]
+    (row,) = [r for r in found if (r["timepoint"], r["endpoint"]) == ("week_12", "clinical_remission")]
+    assert row["value"] == total
+
+
+@pytest.mark.parametrize(
+    ("stools", "segments", "population"),
+    [
+        (4, {"ileum": (2, 2, 2, 3)}, True),
+        (3.9, {"ileum": (2, 2, 2, 0)}, False),  # neither stools nor pain
+        (4, {"ileum": (2, 2, 0, 3)}, True),  # isolated ileal: 4 without narrowing
+        (4, {"ileum": (2, 1, 0, 3)}, False),
+        (4, {"rectum": (2, 2, 1, 3)}, False),  # 5 elsewhere
+        (4, {"rectum": (2, 2, 2, 0)}, True),
+    ],
+)
+def test_trial_like(stools: float, segments: dict[str, Any], population: bool) -> None:
+    items = ("ulcer_size", "ulcerated_surface", "affected_surface", "narrowing")
+    scored = {name: dict(zip(items, scores, strict=True)) for name, scores in segments.items()}
+    before = {
+        "cdai": 300,
+        "pro2": {"stool_frequency": stools, "abdominal_pain": 1},
+        "ses_cd_segments": scored,
+    }
+    found = twin.outcomes(case(before, {"cdai": 120}), on(365), (U_EXCEED,))["patient_outcomes"]
+    (row,) = [
+        r for r in found if (r["timepoint"], r["endpoint"]) == ("week_12", "trial_like_clinical_remission")
+    ]
+    assert row["population"] is population
