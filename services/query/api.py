@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -48,6 +49,7 @@ def query_routes(node: Node, calendar: Calendar, snapshots: Snapshots) -> APIRou
     router = APIRouter(prefix="/v1", tags=["query"])
     settings = node.settings
     running = asyncio.Semaphore(AT_ONCE)
+    shutil.rmtree(scratch_folder(settings.data_dir), ignore_errors=True)
 
     @router.post(
         "/query",
@@ -103,7 +105,7 @@ def query_routes(node: Node, calendar: Calendar, snapshots: Snapshots) -> APIRou
 
 
 def scratch_folder(data_dir: Path) -> Path:
-    """Where queries keep what does not fit into memory; what a killed service left there may be removed."""
+    """Where queries keep what does not fit into memory; what a killed service left there goes at the next start."""
     return data_dir / "query"
 
 

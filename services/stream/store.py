@@ -12,6 +12,7 @@ stops DuckDB from checkpointing.
 import hashlib
 import logging
 import secrets
+import shutil
 import threading
 import time
 import uuid
@@ -222,6 +223,7 @@ class EventStore:
         }
         self._con = duckdb.connect(":memory:", config=config)
         self._attach()
+        shutil.rmtree(path.with_suffix(".tmp"), ignore_errors=True)  # spilled by a run that was killed
         self._fingerprint = _fingerprint(definition, protocols)
         created = not self._tables()
         if created:

@@ -329,6 +329,17 @@ def test_no_byte_of_the_files_tells_of_the_patient(definition: StoreDefinition, 
     assert STAYS.encode() in raw
 
 
+@BOTH
+def test_what_a_killed_run_spilled_goes_at_the_next_start(
+    definition: StoreDefinition, tmp_path: Path
+) -> None:
+    left = tmp_path / "store.tmp" / "duckdb_temp_storage-0.tmp"
+    left.parent.mkdir()
+    left.write_text(GONE)
+    open_with_key(definition, tmp_path / "store.duckdb").close()
+    assert not left.exists()
+
+
 # -- the key -----------------------------------------------------------------------------------------------
 
 
