@@ -1,4 +1,4 @@
-"""Endpoint variants at their limits (`rule_tables`), steroids, delayed response, carried values, trial-like patients."""
+"""Endpoint variants at their limits (`rule_tables`), steroids, delayed response, carried values, trial-like entry."""
 
 from datetime import date
 from typing import Any

@@ -44,7 +44,7 @@ steroid_spans AS (  -- R2.5: opened by a start, dose change, resumption or rescu
     WHERE event_type = 'visit' AND corticosteroid
 ),
 steroid_days AS (  -- days from the last steroid day to each CDAI
-    SELECT c.scheme, c.patient_key, c.record_key, min(c.on_date - least(c.on_date, s.last_on))::INTEGER AS steroid_gap
+    SELECT c.scheme, c.patient_key, c.record_key, 0::TINYINT AS parameter, min(c.on_date - least(c.on_date, s.last_on))::INTEGER AS steroid_gap
     FROM (SELECT DISTINCT scheme, patient_key, record_key, on_date FROM chosen WHERE parameter = 0) AS c
     JOIN steroid_spans AS s ON s.scheme = c.scheme AND s.patient_key = c.patient_key AND s.first_on <= c.on_date
     GROUP BY c.scheme, c.patient_key, c.record_key
@@ -69,6 +69,6 @@ SELECT c.patient_key, c.scheme, c.time, c.parameter, c.carried, c.spoilt, c.valu
     c.parameter = 0 AND (coalesce(h.recorded, false) OR coalesce(st.stated, false)) AS steroids_known
 FROM chosen AS c
 LEFT JOIN (FROM observed WHERE time = 0) AS b USING (scheme, patient_key, parameter)
-LEFT JOIN steroid_days AS d ON c.parameter = 0 AND d.scheme = c.scheme AND d.patient_key = c.patient_key AND d.record_key = c.record_key
+LEFT JOIN steroid_days AS d ON d.record_key = c.record_key AND d.parameter = c.parameter AND d.scheme = c.scheme
 LEFT JOIN steroid_histories AS h ON h.scheme = c.scheme AND h.patient_key = c.patient_key
 LEFT JOIN steroid_statements AS st ON st.patient_key = c.patient_key AND st.on_date = c.on_date
