@@ -18,6 +18,9 @@ from services.runtime.clock import now
 from services.runtime.errors import OperatorError
 from services.runtime.settings import load_settings
 
+MEMORY = "2GB"
+"""Of DuckDB; what needs more goes through a temporary folder."""
+
 HELP = """Write ADSL, ADRS, ADLB and ADAE into the folder DIR, in one or several formats.
 
 Every data set becomes a file of each format, such as adsl.parquet, and variables.csv lists all variables with
@@ -93,7 +96,7 @@ def command(
         paths = readable_files(store or settings.data_dir, settings, token)
         with (
             tempfile.TemporaryDirectory(prefix="week12-export-") as spill,
-            open_stores(paths, temp_directory=spill) as con,
+            open_stores(paths, temp_directory=spill, memory_limit=MEMORY) as con,
         ):
             asked = prepare(con, study, protocol, as_of.date() if as_of else None)
             records = export(con, asked, data_sets, formats, folder, now())

@@ -1,19 +1,25 @@
 """SAS transport files, version 5; what they cannot hold is refused, for their writer would take some of it silently."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyreadstat
 
 from services.export.definition import Type
-from services.export.files import ARROW_TYPES, Content
+from services.export.files import Content
 
 TEXT_BYTES = 200
-SAS_EPOCH = date(1960, 1, 1)
+SAS_EPOCH = (date(1960, 1, 1) - date(1970, 1, 1)).days
+
+Column: TypeAlias = npt.NDArray[Any]
 
 
 class NotHeld(Exception):
@@ -35,19 +41,21 @@ class XptFile:
         self._batches: list[pa.RecordBatch] = []
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Keep records: the library writes them together."""
-        self._batches.append(batch)
+        """Keep records, each text once: the library writes them together."""
+        kept = [pc.dictionary_encode(c) if pa.types.is_string(c.type) else c for c in batch.columns]
+        self._batches.append(pa.RecordBatch.from_arrays(kept, names=batch.schema.names))
 
     def close(self) -> None:
         """Write the file. Raises NotHeld, and writes nothing, where it could not hold a text."""
         variables = self._data_set.variables
-        schema = pa.schema([(v.name, ARROW_TYPES[v.type]) for v in variables])
-        table = pa.Table.from_batches(self._batches, schema)
-        texts = {v.name: table.column(v.name).to_pylist() for v in variables if v.type == "text"}
+        columns = {
+            v.name: _column(v.type, [batch.column(v.name) for batch in self._batches]) for v in variables
+        }
+        texts = {v.name: columns[v.name] for v in variables if v.type == "text"}
         if problems := list(_problems(self._data_set.name, texts)):
             raise NotHeld(problems)
         pyreadstat.write_xport(
-            pd.DataFrame({v.name: _column(v.type, table.column(v.name).to_pylist()) for v in variables}),
+            pd.DataFrame(columns, copy=False),
             str(self._path),
             file_label=self._data_set.label,
             column_labels=[v.label for v in variables],
@@ -57,22 +65,31 @@ class XptFile:
         )
 
 
-def _problems(data_set: str, texts: dict[str, list[str | None]]) -> Iterator[str]:
+def _problems(data_set: str, texts: dict[str, Column]) -> Iterator[str]:
     for name, values in texts.items():
-        given = [value for value in values if value is not None]
-        if foreign := sum(not value.isascii() for value in given):
+        known = {value: (value.isascii(), len(value.encode()) <= TEXT_BYTES) for value in set(values)}
+        if foreign := sum(not known[value][0] for value in values):
             yield f"{data_set}.{name} has {foreign} not in ASCII"
-        if long := sum(len(value.encode()) > TEXT_BYTES for value in given):
+        if long := sum(not known[value][1] for value in values):
             yield f"{data_set}.{name} has {long} of more than {TEXT_BYTES} bytes"
 
 
-def _column(kind: Type, values: list[Any]) -> "pd.Series[Any]":
-    if kind == "text":
-        return pd.Series(["" if value is None else value for value in values], dtype=object)
-    return pd.Series([_number(value) for value in values], dtype="float64")
+def _column(kind: Type, parts: "Sequence[pa.Array[Any]]") -> Column:
+    """A column as the library wants it; equal texts of a part are one object."""
+    of = _texts if kind == "text" else _numbers
+    empty = np.array([], dtype=object if kind == "text" else np.float64)
+    return np.concatenate([empty, *(of(part) for part in parts)])
 
 
-def _number(value: Any) -> float | None:
-    if isinstance(value, date):
-        return float((value - SAS_EPOCH).days)
-    return None if value is None else float(value)
+def _texts(part: Any) -> Column:
+    words = np.array([*part.dictionary.to_pylist(), ""], dtype=object)
+    return cast("Column", words[pc.fill_null(part.indices, len(words) - 1).to_numpy(zero_copy_only=False)])
+
+
+def _numbers(part: Any) -> Column:
+    if pa.types.is_decimal(part.type):
+        # not Arrow's cast: Python rounds to the nearest double
+        return np.array([math.nan if v is None else float(v) for v in part.to_pylist()], dtype=np.float64)
+    if pa.types.is_date(part.type):
+        part = pc.subtract(part.cast(pa.int32()), SAS_EPOCH)
+    return cast("Column", part.cast(pa.float64()).to_numpy(zero_copy_only=False))
