@@ -1,6 +1,6 @@
 -- One row per protocol, patient, timepoint and endpoint: met or not (R2, R3), and the state (R4.6), as of today.
 WITH assessed AS (
-    SELECT p.patient_key, p.patient_id, p.site_id, p.consent_withdrawn_on, s.scheme, s.time,
+    SELECT p.patient_key, p.patient_id, p.site_id, p.consent_withdrawn_on, s.scheme, s.time, s.timepoint,
         t.drug, t.first_dose_on, a.met, a.failed, a.carried_met, a.carried_failed,
         coalesce(a.present, 0) AS present, coalesce(a.spoilt, 0) AS spoilt,
         coalesce(b.met, 0) AS baseline_met, coalesce(b.failed, 0) AS baseline_failed,
@@ -12,7 +12,7 @@ WITH assessed AS (
     LEFT JOIN (FROM answers WHERE time = 0) AS b ON b.scheme = s.scheme AND b.patient_key = p.patient_key
 ),
 judged AS (
-    SELECT a.patient_key, a.patient_id, a.site_id, a.drug, a.consent_withdrawn_on, e.protocol, e.timepoint, e.endpoint,
+    SELECT a.patient_key, a.patient_id, a.site_id, a.drug, a.consent_withdrawn_on, e.protocol, a.timepoint, e.endpoint,
         e.scheme, e.time, e.lead, e.parameters, e.after, e.needs_baseline, e.baseline_reason, e.observed_when_due,
         e.headline_parameters, a.baseline_present,
         a.first_dose_on + e.opens AS window_start, a.first_dose_on + e.closes AS window_end,
@@ -27,8 +27,8 @@ judged AS (
              ELSE first_known(e.responses, a.carried_met, a.carried_failed) END AS carried_met,
         CASE WHEN e.after IS NOT NULL THEN first_known(e.responses, f.met, f.failed) END AS responded_before
     FROM assessed AS a
-    JOIN schedule AS e USING (scheme, time)
-    LEFT JOIN answers AS f ON f.scheme = e.scheme AND f.time = e.after AND f.patient_key = a.patient_key
+    JOIN schedule AS e USING (scheme, time, timepoint)  -- by both, so that who asks for one timepoint reads one
+    LEFT JOIN (FROM answers SEMI JOIN (SELECT scheme, after AS time FROM schedule) USING (scheme, time)) AS f ON f.scheme = e.scheme AND f.time = e.after AND f.patient_key = a.patient_key
 ),
 stated AS (
     SELECT * EXCLUDE (met, carried_met),
