@@ -301,7 +301,7 @@ def test_the_worklist_shortens_by_itself_and_comes_as_a_file(
 ) -> None:
     live.commit("outcomes", visit(-2, cdai=300, site_id="S01"))
     live.run(live.services["outcomes"].node.write(live.services["outcomes"].node.store.set_today, on(80)))
-    live.commit("outcomes", visit(-1, "later", hbi=5, site_id="S01"))
+    live.commit("outcomes", visit(-1, "later", weight_kg=60, site_id="S01"))
     page = visit_site(live, "clinic").open("outcomes")
     page.get_by_role("link", name="Worklist").click()
     row = page.locator("#worklist tbody tr")
