@@ -32,7 +32,7 @@ class WorklistReader:
     """Asks the store for `worklist`, at most once a commit. Days are None for today."""
 
     def __init__(self, node: Node, slow: asyncio.Semaphore) -> None:
-        """`slow`: held by whoever reads every event."""
+        """`slow`: held by whoever takes long, so that the other threads are left to the others."""
         self._node = node
         self._slow = slow
         self._rows = PerDay(node, self._read)
@@ -43,8 +43,6 @@ class WorklistReader:
 
     async def _read(self, day: date | None) -> list[Row]:
         source = "worklist" if day is None else f"worklist_at(DATE '{day}')"
-        if day is None:
-            return await self._node.read(WORKLIST.format(source=source))
         async with self._slow:
             return await self._node.read(WORKLIST.format(source=source))
 
