@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import orjson
 
 from schemas.topics import OUTCOMES as TOPIC
+from services.stream.definition import StoreDefinition
 from services.stream.publisher import Message
 from services.stream.store import EventStore
 
@@ -38,6 +39,12 @@ TABLES = ("CREATE TABLE published (patient_key UBIGINT PRIMARY KEY, digest VARCH
 """What the topic last said of a patient: rows that did not change are not published again."""
 
 
+def rows_sql(definition: StoreDefinition) -> str:
+    """The query of the next patients' rows, derived for them alone."""
+    tables = definition.narrowed_sql("patient_outcomes", "waiting")
+    return ROWS.format(patients=PATIENTS_AT_ONCE, tables=tables)
+
+
 class OutcomesOutbox:
     """Patients whose rows may have changed since they were last published."""
 
@@ -54,8 +61,7 @@ class OutcomesOutbox:
         """The next patients' rows as JSON; a patient without any is removed from the topic."""
         cursor = store.cursor()
         try:
-            tables = store.definition.narrowed_sql("patient_outcomes", "waiting")
-            rows = cursor.execute(ROWS.format(patients=PATIENTS_AT_ONCE, tables=tables)).fetchall()
+            rows = cursor.execute(rows_sql(store.definition)).fetchall()
         finally:
             cursor.close()
         return [self._message(*row) for row in rows]

@@ -375,7 +375,7 @@ def compare_published(settings: Settings, snapshot: Snapshot, derived: DerivedTo
 def _opened(path: Path) -> Iterator[Run]:
     """A snapshot that can be asked, and that takes temporary tables."""
     with duckdb.connect(":memory:") as con:
-        con.execute(f"ATTACH '{_quoted(path)}' AS live (READ_ONLY); USE live")
+        con.execute(f"ATTACH '{_quoted(path)}' AS store (READ_ONLY); USE store")
         yield lambda sql: con.execute(sql).fetchall()
 
 
