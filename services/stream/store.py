@@ -201,7 +201,7 @@ class EventStore:
         protocols: Sequence[Protocol],
         *,
         today: date,
-        memory_limit: str = "160MB",
+        memory_limit: str = "512MB",
         threads: int = 1,
         erasure_key: ErasureKey | None = None,
     ) -> None:
