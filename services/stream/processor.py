@@ -64,24 +64,18 @@ class _Transaction:
         self._topic_ids = topic_ids
         self._since = 0.0
 
-    def take(self, batch: Batch, arrivals: Sequence[Arrival], *, more: bool) -> list[_Committed]:
-        """Stage a batch, and commit unless `more` of a backlog may share the transaction. What was committed."""
-        done = self._commit() if batch.tombstones else []  # counted apart from what was staged before them
+    def take(self, batch: Batch, arrivals: Sequence[Arrival], *, more: bool) -> _Committed | None:
+        """Stage a batch, and commit unless `more` of a backlog may share the transaction."""
         if not self.arrivals:
             self._since = time.perf_counter()
         staged = self._store.stage(batch, self._topic_ids)
         self.arrivals += arrivals
         is_old = time.perf_counter() - self._since > BACKLOG_TRANSACTION_SECONDS
-        if not more or is_old or staged >= BACKLOG_TRANSACTION_RECORDS:
-            done += self._commit()
-        return done
-
-    def _commit(self) -> list[_Committed]:
-        if not self.arrivals:
-            return []
+        if not self.arrivals or (more and not is_old and staged < BACKLOG_TRANSACTION_RECORDS):
+            return None
         applied = self._store.commit()
-        arrivals, self.arrivals = self.arrivals, []
-        return [_Committed(applied, arrivals, time.perf_counter() - self._since)]
+        taken, self.arrivals = self.arrivals, []
+        return _Committed(applied, taken, time.perf_counter() - self._since)
 
 
 class Processor(Service):  # type: ignore[misc]
@@ -157,12 +151,14 @@ class Processor(Service):  # type: ignore[misc]
 
     async def _store(self, under_way: "_Transaction", batch: Batch, arrivals: Sequence[Arrival]) -> None:
         node = self.node
-        for done in await node.write(under_way.take, batch, arrivals, more=node.behind and bool(arrivals)):
-            node.parts["store"] = "ok"
-            node.last = done.applied
-            node.committed.beat()
-            self._rested = time.perf_counter() + min(done.seconds, LONGEST_REST_SECONDS)
-            measure_batch(node.metrics, node.name, done.arrivals, done.applied, done.seconds)
+        done = await node.write(under_way.take, batch, arrivals, more=node.behind and bool(arrivals))
+        if done is None:
+            return
+        node.parts["store"] = "ok"
+        node.last = done.applied
+        node.committed.beat()
+        self._rested = time.perf_counter() + min(done.seconds, LONGEST_REST_SECONDS)
+        measure_batch(node.metrics, node.name, done.arrivals, done.applied, done.seconds)
 
     async def _take_up(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
         """Assign every partition of the topics and go to where the store stands."""

@@ -190,6 +190,16 @@ class Applied:
     commit_seconds: float = 0.0
     dead_letters: Sequence[DeadLetter] = ()
 
+    def __add__(self, later: "Applied") -> "Applied":
+        return Applied(
+            later.batch,
+            self.records + later.records,
+            self.applied + later.applied,
+            self.patients + later.patients,
+            self.commit_seconds + later.commit_seconds,
+            (*self.dead_letters, *later.dead_letters),
+        )
+
 
 class EventStore:
     """One DuckDB file. All writing methods must be called from one thread."""
@@ -243,6 +253,7 @@ class EventStore:
         self._left_over = 0
         self._small = False
         self._staged = Batch()
+        self._applied = Applied(0)
         self._topic_ids: dict[str, str] = {}
         self._lay_out()
         if not created and self.info("fingerprint") != self._fingerprint:
@@ -309,7 +320,7 @@ class EventStore:
         """
         events, leaving = self._eraser.sift(batch.events, batch.announced)
         if batch.tombstones or leaving.patients or leaving.marks:
-            self.commit()  # what was staged before must be in the store, to be found there and removed
+            self._settle()  # what was staged before must be in the store, to be found there and removed
         if not self._staged.records:
             self._choose_way(batch.records)
             self._make("staged", NO_EVENTS)
@@ -322,15 +333,22 @@ class EventStore:
     def discard(self) -> None:
         """Forget what was staged and not committed: it will be read again."""
         self._staged = Batch()
+        self._applied = Applied(0)
 
     def commit(self) -> Applied:
         """Commit what was staged: events, the patients they touch, offsets, dead letters. All or nothing.
 
-        What cannot be committed stays staged, to be tried again.
+        What cannot be committed stays staged, to be tried again. Returns what was done since it last did: other
+        work of the writing thread, such as the calendar's, commits what it finds staged.
         """
+        self._settle()
+        applied, self._applied = self._applied, Applied(0)
+        return applied
+
+    def _settle(self) -> None:
         con, staged = self._con, self._staged
         if not staged.offsets and not staged.records:
-            return Applied(0)
+            return
         con.execute("BEGIN")
         try:
             number = self._next_batch()
@@ -348,7 +366,7 @@ class EventStore:
         if staged.leaving.patients or staged.leaving.marks:
             self._drop_snapshots()
         took = time.perf_counter() - started
-        return Applied(number, staged.records, fresh, patients, took, staged.dead_letters)
+        self._applied += Applied(number, staged.records, fresh, patients, took, staged.dead_letters)
 
     def append(self, batch: Batch) -> None:
         """Add events, copies included, without deriving: for loading in bulk.
@@ -400,7 +418,7 @@ class EventStore:
         before = self.today
         if before == today:
             return Applied(0)
-        self.commit()
+        self._settle()
         self._go(small=False)
         con.execute("BEGIN")
         try:
@@ -433,7 +451,7 @@ class EventStore:
         con = self._con
         events: int = con.execute("SELECT count(*) FROM store.events").fetchall()[0][0]
         parts = max(1, -(-events // REBUILD_EVENTS))
-        self.commit()
+        self._settle()
         self._go(small=False)
         con.execute("BEGIN")
         try:
@@ -508,7 +526,7 @@ class EventStore:
 
     def keep_topics_moving(self, now: float, partitions: int) -> None:
         """Let Kafka come to clean what erasures took back (`Eraser.keep_moving`)."""
-        self.commit()
+        self._settle()
         self._eraser.keep_moving(now, partitions)
 
     def scrub(self, alone: Callable[[], AbstractContextManager[None]]) -> bool:
@@ -518,7 +536,7 @@ class EventStore:
         """
         if self.info("scrub") is None or self._has_yet_to_tell():
             return False
-        self.commit()
+        self._settle()
         self._go(small=False)  # prepared plans hold on to the file
         clean = self.path.with_suffix(".clean")
         clean.unlink(missing_ok=True)

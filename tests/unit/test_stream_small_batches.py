@@ -98,3 +98,16 @@ def test_what_could_not_be_committed_stays_staged(monkeypatch: pytest.MonkeyPatc
     assert store.commit().applied == 4
     assert store.execute("SELECT count(*) FROM store.patients") == [(1,)]
     store.close()
+
+
+def test_what_other_work_committed_is_told_by_the_next_commit() -> None:
+    """The calendar commits what is staged; who staged it must still learn what became of it."""
+    store = open_store(OUTCOMES, date(2024, 3, 1))
+    store.stage(decode_records(kafka_records(patient(1)), OUTCOMES.extract))
+    store.set_today(TODAY)
+    assert store.execute("SELECT count(*) FROM store.events") == [(4,)]
+    store.stage(decode_records(kafka_records(patient(2)), OUTCOMES.extract))
+    applied = store.commit()
+    assert (applied.records, applied.applied, applied.patients) == (8, 8, 2)
+    assert store.commit().records == 0
+    store.close()
