@@ -1,8 +1,6 @@
 """The HTTP side of outcomes: patients, outcomes, cohort rates and data quality."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.responses import Response
 
 from services.outcomes.cohort_api import cohort_routes
@@ -11,17 +9,15 @@ from services.outcomes.predictors.api import predictor_routes
 from services.outcomes.reading import OutcomesReader
 from services.outcomes.worklist import worklist_routes
 from services.query.api import query_routes
-from services.runtime.tokens import Caller, TokenStore
-from services.runtime.web import create_api, require
-from services.stream.http import After, AsOf, Commits, Limit, Snapshots, answer, store_routes
+from services.runtime.tokens import TokenStore
+from services.runtime.web import create_api
+from services.stream.http import After, AsOf, Commits, Limit, PatientReader, Snapshots, answer, store_routes
 from services.stream.node import Node
 
 WAITING = (
     "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM dead_letters WHERE NOT published) "
     "+ (SELECT count(*) FROM erasures WHERE NOT announced) + (SELECT count(*) FROM tombstones)"
 )
-
-Reader = Annotated[Caller, Depends(require("read_patients"))]
 
 
 def create_outcomes_api(node: Node, tokens: TokenStore) -> FastAPI:
@@ -47,12 +43,12 @@ def _routes(reader: OutcomesReader) -> APIRouter:
     @router.get(
         "/patients/{patient_id:path}", summary="A patient: facts, outcomes with their reasons, biomarkers"
     )
-    async def patient(patient_id: str, caller: Reader, as_of: AsOf = None) -> Response:
+    async def patient(patient_id: str, caller: PatientReader, as_of: AsOf = None) -> Response:
         return answer(**await reader.patient(caller, patient_id, await calendar.past(as_of)))
 
     @router.get("/outcomes", summary="Rows of patient_outcomes, page by page")
     async def outcomes(
-        caller: Reader,
+        caller: PatientReader,
         site_id: str | None = None,
         timepoint: str | None = None,
         endpoint: str | None = None,
@@ -77,7 +73,7 @@ def _routes(reader: OutcomesReader) -> APIRouter:
 
     @router.get("/data-quality", summary="Findings about records, newest first, page by page")
     async def data_quality(
-        caller: Reader,
+        caller: PatientReader,
         site_id: str | None = None,
         patient_id: str | None = None,
         rule: str | None = None,

@@ -1,16 +1,17 @@
 """The HTTP side of figures of the cohort."""
 
-from typing import Annotated
+from collections.abc import Awaitable
+from datetime import date
+from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from services.outcomes.reading import OutcomesReader
 from services.runtime.tokens import Caller
-from services.runtime.web import require
-from services.stream.http import AsOf, answer, matching
+from services.stream.http import AsOf, RateReader, Row, answer, matching
 
-RateReader = Annotated[Caller, Depends(require("read_rates"))]
+Filters = dict[str, str | None]
 Shared = Annotated[
     bool,
     Query(
@@ -25,34 +26,67 @@ BOUND = (
 )
 
 
+class _Ask(Protocol):
+    """What a `CohortReader` answers."""
+
+    def __call__(
+        self, caller: Caller, day: date | None, timepoint: str | None, /, *, shared: bool
+    ) -> Awaitable[list[Row]]: ...
+
+
+def _rate_filters(
+    protocol: str | None = None,
+    timepoint: str | None = None,
+    endpoint: str | None = None,
+    drug: str | None = None,
+    site_id: str | None = None,
+    estimand: str | None = None,
+) -> Filters:
+    return {
+        "protocol": protocol,
+        "timepoint": timepoint,
+        "endpoint": endpoint,
+        "drug": drug,
+        "site_id": site_id,
+        "estimand": estimand,
+    }
+
+
+def _change_filters(
+    protocol: str | None = None,
+    timepoint: str | None = None,
+    parameter: str | None = None,
+    drug: str | None = None,
+    site_id: str | None = None,
+) -> Filters:
+    return {
+        "protocol": protocol,
+        "timepoint": timepoint,
+        "parameter": parameter,
+        "drug": drug,
+        "site_id": site_id,
+    }
+
+
+RateFilters = Annotated[Filters, Depends(_rate_filters)]
+ChangeFilters = Annotated[Filters, Depends(_change_filters)]
+
+
 def cohort_routes(reader: OutcomesReader) -> APIRouter:
     """`GET /v1/cohort` and its companions."""
     router = APIRouter(prefix="/v1", tags=["outcomes"])
     calendar, cohort = reader.calendar, reader.cohort
 
+    async def reply(ask: _Ask, caller: Caller, wanted: Filters, shared: bool, as_of: str | None) -> Response:
+        day = await calendar.past(as_of)
+        rows = matching(await ask(caller, day, wanted["timepoint"], shared=shared), wanted)
+        return answer(as_of=day or await calendar.today(), rows=rows)
+
     @router.get("/cohort", summary="Rows of cohort_rates; site_id null: all centres", description=BOUND)
     async def rates(
-        caller: RateReader,
-        protocol: str | None = None,
-        timepoint: str | None = None,
-        endpoint: str | None = None,
-        drug: str | None = None,
-        site_id: str | None = None,
-        estimand: str | None = None,
-        shared: Shared = False,
-        as_of: AsOf = None,
+        caller: RateReader, wanted: RateFilters, shared: Shared = False, as_of: AsOf = None
     ) -> Response:
-        day = await calendar.past(as_of)
-        wanted = {
-            "protocol": protocol,
-            "timepoint": timepoint,
-            "endpoint": endpoint,
-            "drug": drug,
-            "site_id": site_id,
-            "estimand": estimand,
-        }
-        rows = matching(await cohort.rates(caller, day, timepoint, shared=shared), wanted)
-        return answer(as_of=day or await calendar.today(), rows=rows)
+        return await reply(cohort.rates, caller, wanted, shared, as_of)
 
     @router.get(
         "/cohort/changes",
@@ -60,25 +94,9 @@ def cohort_routes(reader: OutcomesReader) -> APIRouter:
         description=BOUND,
     )
     async def changes(
-        caller: RateReader,
-        protocol: str | None = None,
-        timepoint: str | None = None,
-        parameter: str | None = None,
-        drug: str | None = None,
-        site_id: str | None = None,
-        shared: Shared = False,
-        as_of: AsOf = None,
+        caller: RateReader, wanted: ChangeFilters, shared: Shared = False, as_of: AsOf = None
     ) -> Response:
-        day = await calendar.past(as_of)
-        wanted = {
-            "protocol": protocol,
-            "timepoint": timepoint,
-            "parameter": parameter,
-            "drug": drug,
-            "site_id": site_id,
-        }
-        rows = matching(await cohort.changes(caller, day, timepoint, shared=shared), wanted)
-        return answer(as_of=day or await calendar.today(), rows=rows)
+        return await reply(cohort.changes, caller, wanted, shared, as_of)
 
     @router.get(
         "/cohort/funnel",
@@ -87,26 +105,8 @@ def cohort_routes(reader: OutcomesReader) -> APIRouter:
         "`/v1/cohort` does not show them.",
     )
     async def funnel(
-        caller: RateReader,
-        protocol: str | None = None,
-        timepoint: str | None = None,
-        endpoint: str | None = None,
-        drug: str | None = None,
-        site_id: str | None = None,
-        estimand: str | None = None,
-        shared: Shared = False,
-        as_of: AsOf = None,
+        caller: RateReader, wanted: RateFilters, shared: Shared = False, as_of: AsOf = None
     ) -> Response:
-        day = await calendar.past(as_of)
-        wanted = {
-            "protocol": protocol,
-            "timepoint": timepoint,
-            "endpoint": endpoint,
-            "drug": drug,
-            "site_id": site_id,
-            "estimand": estimand,
-        }
-        rows = matching(await cohort.funnel(caller, day, timepoint, shared=shared), wanted)
-        return answer(as_of=day or await calendar.today(), rows=rows)
+        return await reply(cohort.funnel, caller, wanted, shared, as_of)
 
     return router

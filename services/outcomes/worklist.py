@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from services.runtime.tokens import Caller
-from services.runtime.web import require
 from services.stream.cache import PerDay
-from services.stream.http import AsOf, Calendar, Row, answer, matching, visible
+from services.stream.http import AsOf, Calendar, PatientReader, Row, answer, matching, visible
 from services.stream.node import Node
 
 WORKLIST = """
@@ -25,7 +24,6 @@ COLUMNS = (
     *("days_left", "missing", "counted"),
 )
 State = Literal["opens", "open", "closes"]
-PatientReader = Annotated[Caller, Depends(require("read_patients"))]
 
 
 class WorklistReader:

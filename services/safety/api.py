@@ -17,7 +17,18 @@ from services.safety.feed import AlertFeed
 from services.safety.pages import add_safety_pages
 from services.safety.reading import SafetyReader
 from services.safety.streaming import Listening, json_events
-from services.stream.http import After, AsOf, Commits, Limit, Snapshots, answer, matching, store_routes
+from services.stream.http import (
+    After,
+    AsOf,
+    Commits,
+    Limit,
+    PatientReader,
+    RateReader,
+    Snapshots,
+    answer,
+    matching,
+    store_routes,
+)
 from services.stream.node import Node
 
 WAITING = (
@@ -27,8 +38,6 @@ WAITING = (
 State = Literal["open", "acknowledged", "closed", "withdrawn"]
 Severity = Literal["critical", "high", "medium", "low"]
 Watcher = Annotated[Caller, Depends(require("read_alerts"))]
-Reader = Annotated[Caller, Depends(require("read_patients"))]
-RateReader = Annotated[Caller, Depends(require("read_rates"))]
 Actor = Annotated[Caller, Depends(require("act_on_alerts"))]
 
 NOTE: dict[str, Any] = {
@@ -142,7 +151,7 @@ def _other_routes(reader: SafetyReader) -> APIRouter:
 
     @router.get("/adverse-events", summary="Rows of adverse_events, latest onset first, page by page")
     async def adverse_events(
-        caller: Reader,
+        caller: PatientReader,
         site_id: str | None = None,
         patient_id: str | None = None,
         drug: str | None = None,
@@ -163,7 +172,7 @@ def _other_routes(reader: SafetyReader) -> APIRouter:
 
     @router.get("/lab-toxicities", summary="Rows of lab_toxicities, latest first, page by page")
     async def lab_toxicities(
-        caller: Reader,
+        caller: PatientReader,
         site_id: str | None = None,
         patient_id: str | None = None,
         analyte: str | None = None,
@@ -178,7 +187,7 @@ def _other_routes(reader: SafetyReader) -> APIRouter:
     @router.get(
         "/patients/{patient_id:path}/timeline", summary="What happened to a patient, in clinical time"
     )
-    async def timeline(patient_id: str, caller: Reader, as_of: AsOf = None) -> Response:
+    async def timeline(patient_id: str, caller: PatientReader, as_of: AsOf = None) -> Response:
         return answer(**await reader.patient(caller, patient_id, await calendar.past(as_of)))
 
     return router

@@ -115,6 +115,9 @@ class Calendar:
         return None if day == today else day
 
 
+PatientReader = Annotated[Caller, Depends(require("read_patients"))]
+RateReader = Annotated[Caller, Depends(require("read_rates"))]
+
 AsOf = Annotated[
     str | None,
     Query(

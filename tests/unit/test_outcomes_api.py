@@ -2,19 +2,17 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from reading_helpers import CUT, OUTCOMES, Reading, cohort_events, filled
+from reading_helpers import CUT, Reading
 from statsmodels.stats.proportion import proportion_confint
-from stores import FU2025, emptied
+from stores import FU2025
 from twin.builders import enrolment, lab, on, start, visit
 
 from schemas.topics import EVENT_TOPICS
-from services.stream.store import EventStore
 
 PUBLISHED = [
     ("clinical_response", 41, 77),
@@ -33,29 +31,6 @@ ROUTES = {
     "/v1/worklist": "read_patients",
     "/v1/cohort": "read_rates",
 }
-
-
-@pytest.fixture(scope="module")
-def cohort_store() -> Iterator[EventStore]:
-    store = filled(OUTCOMES, cohort_events())
-    yield store
-    store.close()
-
-
-@pytest.fixture
-async def cohort(cohort_store: EventStore, tmp_path: Path) -> AsyncIterator[Reading]:
-    """The study cohort; not to be changed."""
-    reading = Reading(cohort_store, tmp_path)
-    yield reading
-    reading.stop()
-
-
-@pytest.fixture
-async def small(tmp_path: Path) -> AsyncIterator[Reading]:
-    """An empty store of the test's own, as of day 200 of the usual patient."""
-    reading = Reading(emptied(OUTCOMES, on(200)), tmp_path)
-    yield reading
-    reading.stop()
 
 
 def remitter(patient_id: str = "W12-0001", site_id: str = "S01") -> list[dict[str, Any]]:

@@ -1,41 +1,14 @@
 """Figures of the cohort over HTTP: changes, funnels, what may be shared, and with whom."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from statistics import quantiles
 from typing import Any
 
 import pytest
-from reading_helpers import OUTCOMES, Reading, cohort_events, filled
-from stores import emptied
+from reading_helpers import Reading
 from twin.builders import enrolment, on, start, visit
 
-from services.stream.store import EventStore
-
 CHANGE = ("change_q1", "change_median", "change_q3")
-
-
-@pytest.fixture(scope="module")
-def cohort_store() -> Iterator[EventStore]:
-    store = filled(OUTCOMES, cohort_events())
-    yield store
-    store.close()
-
-
-@pytest.fixture
-async def cohort(cohort_store: EventStore, tmp_path: Path) -> AsyncIterator[Reading]:
-    """The study cohort; not to be changed."""
-    reading = Reading(cohort_store, tmp_path)
-    yield reading
-    reading.stop()
-
-
-@pytest.fixture
-async def small(tmp_path: Path) -> AsyncIterator[Reading]:
-    """An empty store of the test's own, as of day 200 of the usual patient."""
-    reading = Reading(emptied(OUTCOMES, on(200)), tmp_path)
-    yield reading
-    reading.stop()
 
 
 def patient(number: int, site_id: str, baseline: float, week_12: float | None) -> list[dict[str, Any]]:

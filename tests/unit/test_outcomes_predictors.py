@@ -33,14 +33,6 @@ def cohort_store() -> Iterator[EventStore]:
     store.close()
 
 
-@pytest.fixture
-async def cohort(cohort_store: EventStore, tmp_path: Path) -> AsyncIterator[Reading]:
-    """The study cohort; not to be changed."""
-    reading = Reading(cohort_store, tmp_path)
-    yield reading
-    reading.stop()
-
-
 def cases(events: int, others: int, **known: list[float]) -> Cases:
     outcome = np.array([1.0] * events + [0.0] * others)
     return Cases(

@@ -35,14 +35,6 @@ def cohort_store() -> Iterator[EventStore]:
 
 
 @pytest.fixture
-async def cohort(cohort_store: EventStore, tmp_path: Path) -> AsyncIterator[Reading]:
-    """The study cohort; not to be changed."""
-    reading = Reading(cohort_store, tmp_path)
-    yield reading
-    reading.stop()
-
-
-@pytest.fixture
 async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reading]:
     """A store of the test's own with a treated patient at each of two centres, as of day 100."""
     monkeypatch.setattr("services.safety.feed.LOOK_SECONDS", 0.05)

@@ -1,16 +1,10 @@
 """`GET /v1/predictors`."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from services.outcomes.predictors.asking import PredictorReader
-from services.runtime.tokens import Caller
-from services.runtime.web import require
-from services.stream.http import AsOf, Calendar, answer, matching
-
-RateReader = Annotated[Caller, Depends(require("read_rates"))]
+from services.stream.http import AsOf, Calendar, RateReader, answer, matching
 
 
 def predictor_routes(reader: PredictorReader, calendar: Calendar) -> APIRouter:
