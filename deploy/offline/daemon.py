@@ -1,0 +1,107 @@
+"""Docker of this machine: installed from Debian where it is missing, started where it does not run."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from deploy.problems import DeployProblem
+from deploy.steps import run, step
+
+PACKAGES = {
+    "dockerd": "docker.io",
+    "docker-compose": "docker-compose",
+    "iptables": "iptables",
+    "mmdebstrap": "mmdebstrap",
+}
+"""The programs it takes, and Debian's packages with them."""
+
+_OURS = Path("/run/week12-dockerd.pid")  # written only by `start`, so that `stop` ends nobody else's daemon
+_LOG = Path("/var/log/week12-dockerd.log")
+_START_SECONDS, _STOP_SECONDS = 60.0, 30.0
+
+
+def start() -> bool:
+    """Install what is missing and start the daemon where none answers; whether this call started it.
+
+    Raises DeployProblem where that takes rights this user does not have, or does not work.
+    """
+    missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
+    if missing:
+        _only_root(f"installing {', '.join(missing)}")
+        with step(f"installed {', '.join(missing)}"):
+            _install(missing)
+    if answers():
+        return False
+    _only_root("starting dockerd")
+    with step("started dockerd"):
+        _start()
+    return True
+
+
+def stop() -> None:
+    """End the daemon that `start` started, and wait for its end; any other one is left alone."""
+    try:
+        pid = int(_OURS.read_text("ascii"))
+        if Path(f"/proc/{pid}/comm").read_text("ascii").strip() != "dockerd":
+            raise ValueError
+    except (OSError, ValueError):
+        _OURS.unlink(missing_ok=True)
+        return
+    with step("stopped dockerd"):
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while Path(f"/proc/{pid}").exists():
+            with suppress(ChildProcessError):  # our own child, where `start` ran in this very process
+                os.waitpid(pid, os.WNOHANG)
+            if time.monotonic() > deadline:
+                raise DeployProblem(f"dockerd (process {pid}) does not end: see {_LOG}")
+            time.sleep(0.1)
+        _OURS.unlink(missing_ok=True)
+
+
+def answers() -> bool:
+    """Whether a daemon answers this user."""
+    asked = subprocess.run(
+        ["docker", "version", "--format", "{{.Server.Version}}"],  # noqa: S607
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    return asked.returncode == 0
+
+
+def _install(packages: list[str]) -> None:
+    if shutil.which("apt-get") is None:
+        raise DeployProblem(f"this is no Debian: install {', '.join(packages)} by your system's own means")
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    run("apt-get", "update", "-qq", environment=quiet)
+    run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, environment=quiet)
+
+
+def _start() -> None:
+    if Path("/run/systemd/system").exists():
+        run("systemctl", "start", "docker")
+        return
+    with _LOG.open("wb") as log:
+        process = subprocess.Popen(
+            ["dockerd"],  # noqa: S607
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # it stays when the terminal closes
+        )
+    _OURS.write_text(f"{process.pid}\n", "ascii")
+    deadline = time.monotonic() + _START_SECONDS
+    while not answers():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise DeployProblem(f"dockerd did not start: see the end of {_LOG}")
+        time.sleep(0.2)
+
+
+def _only_root(what: str) -> None:
+    if os.geteuid() != 0:
+        raise DeployProblem(f"{what} takes root: run it with sudo, or ask who runs this machine")
