@@ -96,8 +96,7 @@ class Reading:
         """Commit events as the processor does."""
         store = self.node.store
         batch = decode_records(kafka_records(events), store.definition.extract)
-        self.node.last = await self.node.write(store.apply, batch)
-        self.node.committed.beat()
+        self.node.note(await self.node.write(store.apply, batch))
 
     @asynccontextmanager
     async def client(self, who: str | None = "lead", **headers: str) -> AsyncIterator[httpx.AsyncClient]:

@@ -1,6 +1,8 @@
 """`week12 verify`: the live stores beside a batch recomputation from Kafka."""
 
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from services.runtime.collector import collector_paused
 from services.runtime.errors import OperatorError
 from services.runtime.places import Place, places
 from services.runtime.settings import Settings, load_settings
+from services.runtime.verified import note_verified
 from services.safety.definition import SAFETY
 from services.stream.definition import StoreDefinition
 from services.stream.verify import (
@@ -68,10 +71,12 @@ class _Subject:
 @click.pass_context
 def command(context: click.Context, token: str | None, published: bool, show: bool) -> None:
     try:
-        comparisons = _verify(load_settings(), token, published)
+        settings = load_settings()
+        comparisons = _verify(settings, token, published)
     except (OperatorError, ProtocolError) as error:
         raise click.ClickException(str(error)) from None
     report(comparisons, show)
+    _note(settings, comparisons)
     context.exit(0 if all(comparison.equal for _, comparison in comparisons) else 1)
 
 
@@ -103,6 +108,20 @@ def _verify(settings: Settings, token: str | None, published: bool) -> list[tupl
             if published:
                 found += [(name, row) for row in _published(settings, subject)]
     return found
+
+
+def _note(settings: Settings, comparisons: list[tuple[str, Comparison]]) -> None:
+    """For the services' metrics; that it cannot be kept is no difference."""
+    differences: Counter[str] = Counter()
+    for store, comparison in comparisons:
+        differences[store] += comparison.only_live + comparison.only_recomputed
+    try:
+        note_verified(settings.data_dir, differences, time.time())
+    except OSError as error:
+        click.echo(
+            f"The result could not be kept in {settings.data_dir} for Prometheus ({error.strerror}).",
+            err=True,
+        )
 
 
 def _subject(

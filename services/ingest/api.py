@@ -23,7 +23,7 @@ from services.ingest.publisher import BrokerUnavailable, Publisher, RecordTooLar
 from services.ingest.records import Record, to_record
 from services.ingest.window import Window, WindowFull
 from services.runtime.clock import now
-from services.runtime.metrics import Metrics
+from services.runtime.metrics import Metrics, SiteLabels
 from services.runtime.problems import Problem
 from services.runtime.settings import Settings
 from services.runtime.tokens import Caller, TokenStore
@@ -34,6 +34,7 @@ SMALL_BYTES = 8 << 10
 """A body up to this is judged at once: a thread would take longer to wake up than that takes."""
 RETRY_AFTER_BROKER = 2
 RETRY_AFTER_WINDOW = 1
+UNKNOWN_SITE = "unknown"
 _TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -47,7 +48,7 @@ def create_ingest_api(
     """The HTTP side of ingest, on a publisher that may be a fake; `is_erased` answers for a `patient_id`."""
 
     def ready() -> tuple[bool, dict[str, str]]:
-        return publisher.ready, {"kafka": "connected" if publisher.ready else "away"}
+        return publisher.ready, {"kafka": "ok" if publisher.ready else "away"}
 
     app = create_api("ingest", settings, metrics, tokens, ready)
     app.include_router(_router(_Ingest(settings, metrics, publisher, is_erased)))
@@ -67,6 +68,8 @@ class _Ingest:
         self.publisher = publisher
         self.rate = _Rate(settings.ingest_rate)
         self.window = Window(settings.ingest_window_mib << 20)
+        self.sites = SiteLabels()  # centres of which events were taken
+        show_window(metrics, self.window)
         # Two, so that a small request does not wait behind a large one; more would only share the same core.
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="admission")
 
@@ -100,7 +103,8 @@ class _Ingest:
             )
         if records:
             await self._publish(records, received)
-        _count(self.metrics, verdicts)
+        _count(self.metrics, verdicts, received / 1000)
+        _count_sites(self.metrics, verdicts, caller, self.sites)
         return answer(form, verdicts)
 
     def _judge(
@@ -202,7 +206,13 @@ def _traceparent(request: Request) -> list[tuple[str, bytes]]:
     return [("traceparent", value.encode())] if _TRACEPARENT.fullmatch(value) else []
 
 
-def _count(metrics: Metrics, verdicts: Sequence[Verdict]) -> None:
+def show_window(metrics: Metrics, window: Window) -> None:
+    """Let Prometheus see how much of the window is in use."""
+    metrics.ingest_window_bytes.labels("free").set_function(lambda: window.free)
+    metrics.ingest_window_bytes.labels("used").set_function(lambda: window.capacity - window.free)
+
+
+def _count(metrics: Metrics, verdicts: Sequence[Verdict], received: float) -> None:
     results = Counter((verdict.event_type, verdict.status) for verdict in verdicts)
     for (event_type, status), count in results.items():
         metrics.ingest_events_total.labels(event_type, status, "json").inc(count)
@@ -213,8 +223,35 @@ def _count(metrics: Metrics, verdicts: Sequence[Verdict]) -> None:
         metrics.ingest_refusals_total.labels(event_type, code).inc(count)
     for verdict in verdicts:
         event = verdict.event
-        if event and verdict.status == "accepted" and (seconds := _lateness(event)) is not None:
+        if not event or verdict.status != "accepted":
+            continue
+        if (seconds := _lateness(event)) is not None:
             metrics.event_lateness_seconds.labels(event.event_type).observe(seconds)
+        sent = max(0.0, received - event.recorded_at.timestamp())
+        metrics.event_transmission_seconds.labels(event.event_type).observe(sent)
+
+
+def _count_sites(metrics: Metrics, verdicts: Sequence[Verdict], caller: Caller, sites: SiteLabels) -> None:
+    for site in {verdict.event.site_id for verdict in verdicts if verdict.event}:
+        sites.label(site)
+    refused = Counter(
+        (_site_label(verdict, caller, sites), verdict.refusals[0].code)
+        for verdict in verdicts
+        if verdict.status == "refused"
+    )
+    for (site, code), count in refused.items():
+        metrics.ingest_site_refusals_total.labels(site, code).inc(count)
+
+
+def _site_label(verdict: Verdict, caller: Caller, sites: SiteLabels) -> str:
+    """The centre of a refused event, as far as it can be believed: what was sent may say anything."""
+    data = verdict.item.data
+    claimed = data.get("site_id") if isinstance(data, dict) else None
+    if isinstance(claimed, str) and (claimed in sites if caller.sites is None else claimed in caller.sites):
+        return claimed
+    if caller.sites is not None and len(caller.sites) == 1:
+        return next(iter(caller.sites))
+    return UNKNOWN_SITE
 
 
 def _lateness(event: Event) -> float | None:

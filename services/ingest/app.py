@@ -3,6 +3,7 @@
 import asyncio
 from functools import partial
 
+from schemas.topics import EVENT_TOPICS
 from services.broker import BrokerProblem
 from services.broker.topics import ensure_topics
 from services.ingest.api import create_ingest_api
@@ -23,6 +24,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     settings that are not the contract's.
     """
     metrics, tokens = Metrics("ingest"), TokenStore(settings.tokens_path)
+    for topic in EVENT_TOPICS.values():
+        metrics.kafka_produce_errors_total.labels(
+            topic
+        )  # begins at 0: else its first increase would not show
     publisher = KafkaPublisher(settings, metrics, partial(_make_topics, settings))
     erased = ErasedPatients(ErasureKey.read(settings.erasure_key_path))
     app = create_ingest_api(settings, metrics, tokens, publisher, erased.knows)

@@ -2,7 +2,7 @@
 
 from services.outcomes.api import create_outcomes_api
 from services.outcomes.definition import OUTCOMES
-from services.outcomes.gauges import refresh_gauges
+from services.outcomes.gauges import OutcomesGauges
 from services.outcomes.outbox import OutcomesOutbox
 from services.stream.erasure_outbox import ErasureOutbox
 from services.stream.publisher import DeadLetters
@@ -14,5 +14,5 @@ DESIGN = Design(
     api=lambda node, tokens, _: create_outcomes_api(node, tokens),
     # Both services read the same records: this one writes the letters of those they refuse, and tells of erasures.
     outboxes=(DeadLetters(), ErasureOutbox(), OutcomesOutbox()),
-    gauges=refresh_gauges,
+    gauges=OutcomesGauges,
 )

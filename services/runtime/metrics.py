@@ -30,8 +30,33 @@ STATE = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5, 10, 30, 60)
 """Seconds: from receipt to durable state."""
 LATENESS = tuple(hours * 3600 for hours in (1, 6, 24, 72, 168, 336, 720, 1440, 2160, 4320))
 """Seconds: 1 hour to 180 days."""
+TRANSMISSION = (1, 60, 900, *LATENESS)
+"""Seconds: 1 second to 180 days."""
 HUMAN = (60, 300, 900, 3600, 14_400, 28_800, 86_400, 259_200, 604_800)
 """Seconds: a minute to a week, how long people take."""
+
+
+MOST_SITES = 1_000
+"""Centres that a service tells apart in labels."""
+OTHER_SITES = "other"
+
+
+class SiteLabels:
+    """Centres as values of a label: they come from outside, so that beyond a thousand they share one."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def __contains__(self, site_id: object) -> bool:
+        return site_id in self._known
+
+    def label(self, site_id: str) -> str:
+        """The centre itself where it is among the first thousand, else `other`."""
+        if site_id not in self._known:
+            if len(self._known) >= MOST_SITES:
+                return OTHER_SITES
+            self._known.add(site_id)
+        return site_id
 
 
 @dataclass(frozen=True)
@@ -67,6 +92,13 @@ class Metrics:
         self.auth_failures_total = counter(
             "auth_failures_total", "Requests without the credential or the role they need.", "reason"
         )
+        self.part_up = gauge(
+            "part_up", "Whether this part of /health/ready is well (1) or not (0).", "service", "part"
+        )
+        self.disk_free_bytes = gauge(
+            "disk_free_bytes", "Free space of the disk of WEEK12_DATA_DIR.", "service"
+        )
+        self.disk_size_bytes = gauge("disk_size_bytes", "Size of the disk of WEEK12_DATA_DIR.", "service")
 
         self.ingest_events_total = counter(
             "ingest_events_total",
@@ -77,6 +109,15 @@ class Metrics:
         )
         self.ingest_refusals_total = counter(
             "ingest_refusals_total", "Reasons for which events were refused.", "event_type", "code"
+        )
+        self.ingest_site_refusals_total = counter(
+            "ingest_site_refusals_total",
+            "Events refused, by centre and by the first reason.",
+            "site",
+            "code",
+        )
+        self.ingest_window_bytes = gauge(
+            "ingest_window_bytes", "Room for requests that are being worked on (used, free).", "state"
         )
         self.kafka_produce_duration_seconds = histogram(
             "kafka_produce_duration_seconds",
@@ -89,6 +130,12 @@ class Metrics:
         )
         self.event_lateness_seconds = histogram(
             "event_lateness_seconds", "Clinical date to recorded_at.", LATENESS, "event_type"
+        )
+        self.event_transmission_seconds = histogram(
+            "event_transmission_seconds",
+            "Time from recorded_at to receipt by ingest.",
+            TRANSMISSION,
+            "event_type",
         )
 
         self.stream_records_total = counter(
@@ -125,6 +172,9 @@ class Metrics:
         )
         self.retractions_total = counter("retractions_total", "Records withdrawn.", "event_type")
 
+        self.site_last_received_timestamp_seconds = gauge(
+            "site_last_received_timestamp_seconds", "Unix time when a centre last sent something new.", "site"
+        )
         self.patients = gauge("patients", "Patients (enrolled, on_drug, stopped, erased).", "site", "status")
         self.outcomes = gauge(
             "outcomes",
@@ -167,6 +217,9 @@ class Metrics:
         )
         self.verify_differences = gauge(
             "verify_differences", "Rows that differed at the last verification.", "store"
+        )
+        self.verify_last_run_timestamp_seconds = gauge(
+            "verify_last_run_timestamp_seconds", "Unix time of the last verification.", "store"
         )
         self.verify_last_success_timestamp_seconds = gauge(
             "verify_last_success_timestamp_seconds", "Unix time of the last clean verification.", "store"

@@ -1,8 +1,10 @@
 """The HTTP conventions of every service: health, metrics, who may ask, and errors as problem+json."""
 
 import logging
+import shutil
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -75,6 +77,7 @@ def create_api(
 
     @app.get("/metrics", tags=["health"], summary="Prometheus metrics")
     async def show_metrics() -> Response:
+        _note_health(service, settings, metrics, ready()[1])
         return Response(metrics.render(), media_type=CONTENT_TYPE)
 
     return app
@@ -125,6 +128,16 @@ def _from_own_page(request: Request) -> bool:
 
 def _refused(request: Request, reason: str) -> None:
     cast("Metrics", request.app.state.metrics).auth_failures_total.labels(reason).inc()
+
+
+def _note_health(service: str, settings: Settings, metrics: Metrics, parts: dict[str, str]) -> None:
+    """What is true of the moment, for whoever asks for metrics."""
+    for part, state in parts.items():
+        metrics.part_up.labels(service, part).set(state == "ok")
+    with suppress(OSError):
+        disk = shutil.disk_usage(settings.data_dir)
+        metrics.disk_free_bytes.labels(service).set(disk.free)
+        metrics.disk_size_bytes.labels(service).set(disk.total)
 
 
 async def _on_problem(_: Request, error: Exception) -> Response:

@@ -58,7 +58,9 @@ TABLES = (
 
 CHANGED_ALERTS = Relation(
     "changed_alerts",
-    "SELECT coalesce(n.alert_id, o.alert_id) AS alert_id, n.event_recorded_at FROM temp.alerts_raised AS n "
+    "SELECT coalesce(n.alert_id, o.alert_id) AS alert_id, n.event_recorded_at, n.rule, n.severity, n.raised_at, "
+    "NOT n.withdrawn AND coalesce(o.withdrawn, true) AS raised, n.withdrawn AND NOT o.withdrawn AS withdrawn "
+    "FROM temp.alerts_raised AS n "
     "FULL JOIN (SELECT * FROM store.alerts_raised SEMI JOIN dirty USING (patient_key)) AS o USING (alert_id) "
     "WHERE row(n.severity, n.title, n.evidence, n.drug, n.withdrawn, n.event_recorded_at) "
     "IS DISTINCT FROM row(o.severity, o.title, o.evidence, o.drug, o.withdrawn, o.event_recorded_at)",
@@ -73,6 +75,9 @@ NOTED_ALERTS = (
     "INSERT INTO store.alert_changes SELECT seq, alert_id, false FROM numbered_alerts",
 )
 """New, changed and withdrawn alerts get the next numbers: event streams resume by them, publication follows them."""
+
+ALERT_NEWS = "SELECT raised, rule, severity, raised_at FROM temp.changed_alerts WHERE raised OR withdrawn"
+"""Alerts that now stand and did not before (`raised` true), or the other way round."""
 
 ERASED_ACTIONS = (
     "CREATE OR REPLACE TEMP TABLE left_actions AS SELECT alert_id, action_id FROM store.alert_actions SEMI JOIN "
@@ -103,6 +108,7 @@ SAFETY = StoreDefinition(
     dated=("adverse_events", "lab_toxicities", "incidence"),
     on_change=(CHANGED_ALERTS, NUMBERED_ALERTS),
     on_refresh=NOTED_ALERTS,
+    news=ALERT_NEWS,
     on_erasure=ERASED_ACTIONS,
     compared={
         "adverse_events": "patient_key", "lab_toxicities": "patient_key",

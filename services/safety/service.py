@@ -3,6 +3,7 @@
 from services.safety.action_log import KafkaActions, read_actions
 from services.safety.api import create_safety_api
 from services.safety.definition import SAFETY
+from services.safety.gauges import SafetyGauges, count_alerts
 from services.safety.outbox import AlertsOutbox
 from services.stream.erasure_outbox import ErasureOutbox
 from services.stream.service import Design
@@ -14,4 +15,6 @@ DESIGN = Design(
     outboxes=(ErasureOutbox(), AlertsOutbox()),
     agents=read_actions,
     hurried=True,
+    gauges=SafetyGauges,
+    tell=count_alerts,
 )

@@ -5,12 +5,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from schemas.refusals import CODES
 from services.runtime.metrics import Metrics
 from services.stream.decode import TYPE_OF_TOPIC, Record
 from services.stream.store import Applied
 
 EACH_RECORD_TIMED = 1_000
 """Up to this many records a batch, the time to state is observed for every one; beyond, for the oldest."""
+
+
+DEAD_LETTER_CODES = (*CODES, "key_malformed", "unprocessable")
+
+
+def prepare_counters(metrics: Metrics, service: str) -> None:
+    """Let those that alert rules watch begin at 0: a counter that appears at 1 has not increased for Prometheus."""
+    for code in DEAD_LETTER_CODES:
+        metrics.dead_letters_total.labels(service, code)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class Node:
         self.behind = False
         self.linger_seconds = settings.linger_ms / 1000
         self.last: Applied | None = None
+        self.tell: Callable[[Applied], None] = lambda _: None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decoder")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
@@ -68,6 +69,12 @@ class Node:
     def ready(self) -> tuple[bool, dict[str, str]]:
         """Whether the service can do its work, and the state of its parts."""
         return all(state == "ok" for state in self.parts.values()), dict(self.parts)
+
+    def note(self, applied: Applied) -> None:
+        """Let everybody know of a commit."""
+        self.last = applied
+        self.committed.beat()
+        self.tell(applied)
 
     async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in the one thread that may write; calls never overlap."""

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,7 @@ BACKLOG_TRANSACTION_RECORDS = 50_000
 BACKLOG_TRANSACTION_SECONDS = 2.0
 """A backlog's polls share a transaction up to so many records or so long: deriving costs by patients touched."""
 LONGEST_REST_SECONDS = 0.25
+LAG_SECONDS = 5.0
 DECODED_AHEAD = 2
 """Decoded polls of a backlog that may wait for the writing thread; else what arrives meanwhile shares the next."""
 FETCH_BYTES = 256 * 1024
@@ -84,8 +86,10 @@ class Processor(Service):  # type: ignore[misc]
     def __init__(self, node: Node, **options: Any) -> None:
         super().__init__(**options)
         self.node = node
-        self._lag: dict[tuple[str, int], int] = {}
+        self._left: dict[tuple[str, int], int] = {}  # records still in the log after the last poll
         self._rested = 0.0  # when it may work again
+        self._consumer: AIOKafkaConsumer | None = None
+        self._busy = False
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _pull(self) -> None:
@@ -100,6 +104,28 @@ class Processor(Service):  # type: ignore[misc]
                 self.node.parts["store"] = "cannot commit"
                 log.error("the store cannot commit (%s): reading the same again", type(error).__name__)
                 await self.sleep(RETRY_SECONDS)
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _measure_lag(self) -> None:
+        """What is in the log and not in the store, at leisure: it says nothing that a commit waits for."""
+        while not self.should_stop:
+            await self.sleep(LAG_SECONDS)
+            if self._consumer is not None:
+                with suppress(KafkaError, duckdb.Error):  # whoever reads and commits tells of that
+                    await self._note_lag(self._consumer)
+
+    async def _note_lag(self, consumer: AIOKafkaConsumer) -> None:
+        node, gauge = self.node, self.node.metrics.consumer_lag_records
+        rows = await node.read("SELECT topic, partition, next_offset FROM offsets")
+        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        for partition in consumer.assignment():
+            end = consumer.highwater(partition)
+            if end is None:
+                continue
+            lag = max(0, end - stored.get((partition.topic, partition.partition), 0))
+            if lag and not self._busy and await consumer.position(partition) >= end:
+                lag = 0  # compaction took the last records: there is nothing left to read
+            gauge.labels(node.name, partition.topic, str(partition.partition)).set(lag)
 
     async def _pull_until_broken(self) -> None:
         node = self.node
@@ -117,6 +143,7 @@ class Processor(Service):  # type: ignore[misc]
             await self._take_up(consumer, ids)
             await self._learn_who_left(consumer, ids)
             node.parts["kafka"] = "ok"
+            self._consumer = consumer
             await self._work(consumer, ids)
         except OffsetOutOfRangeError:
             raise OperatorError(
@@ -124,6 +151,7 @@ class Processor(Service):  # type: ignore[misc]
                 "emptied Kafka. Point KAFKA_BOOTSTRAP_SERVERS at the right one, or start with an empty WEEK12_DATA_DIR"
             ) from None
         finally:
+            self._consumer = None
             await consumer.stop()
 
     async def _work(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
@@ -135,10 +163,12 @@ class Processor(Service):  # type: ignore[misc]
                 polled = await self._poll(consumer)
                 batch, arrivals = Batch(), note_arrivals(polled)
                 if polled:
+                    self._busy = True
                     batch = await self.node.in_decoder(
                         decode_records, polled, self.node.store.definition.extract
                     )
                 elif not under_way.arrivals:
+                    self._busy = False
                     continue
                 del polled  # half of a backlog's memory
                 storing.append(asyncio.create_task(self._store(under_way, batch, arrivals)))
@@ -155,8 +185,7 @@ class Processor(Service):  # type: ignore[misc]
         if done is None:
             return
         node.parts["store"] = "ok"
-        node.last = done.applied
-        node.committed.beat()
+        node.note(done.applied)
         self._rested = time.perf_counter() + min(done.seconds, LONGEST_REST_SECONDS)
         measure_batch(node.metrics, node.name, done.arrivals, done.applied, done.seconds)
 
@@ -219,18 +248,14 @@ class Processor(Service):  # type: ignore[misc]
             more = _by_topic(await consumer.getmany(timeout_ms=0, max_records=most - count))
             for partition, records in more.items():
                 polled[partition] = [*polled.get(partition, ()), *records]
-        self._note_lag(consumer, polled)
+        self._note_backlog(consumer, polled)
         return polled
 
-    def _note_lag(self, consumer: AIOKafkaConsumer, polled: Polled) -> None:
-        gauge = self.node.metrics.consumer_lag_records
+    def _note_backlog(self, consumer: AIOKafkaConsumer, polled: Polled) -> None:
         for (topic, number), records in polled.items():
             end = consumer.highwater(TopicPartition(topic, number))
-            lag = max(0, (end or 0) - records[-1].offset - 1)
-            if self._lag.get((topic, number)) != lag:
-                self._lag[topic, number] = lag
-                gauge.labels(self.node.name, topic, str(number)).set(lag)
-        self.node.behind = sum(self._lag.values()) >= BACKLOG_RECORDS
+            self._left[topic, number] = max(0, (end or 0) - records[-1].offset - 1)
+        self.node.behind = sum(self._left.values()) >= BACKLOG_RECORDS
 
 
 def _by_topic(polled: dict[TopicPartition, list[ConsumerRecord]]) -> Polled:

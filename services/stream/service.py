@@ -6,11 +6,11 @@ was away at its start or it crashed, because a stopped app cannot be started aga
 
 import asyncio
 import logging
-import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ from services.runtime.serve import serve
 from services.runtime.settings import Settings
 from services.runtime.tokens import TokenStore
 from services.stream.definition import StoreDefinition
+from services.stream.gauges import GaugeKeeper, Gauges
+from services.stream.measures import prepare_counters
 from services.stream.node import Node
 from services.stream.processor import Processor
 from services.stream.publisher import Outbox, Publisher
 from services.stream.settling import Settling
-from services.stream.store import EventStore
+from services.stream.store import Applied, EventStore
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,8 @@ class Design:
     outboxes: Sequence[Outbox]
     agents: Callable[[faust.App, Node], None] | None = None
     hurried: bool = False  # takes what is there at once, where every moment counts more than throughput
-    gauges: Callable[[Node], Awaitable[None]] | None = None
+    gauges: Callable[[Node], Gauges] | None = None
+    tell: Callable[[Metrics, Applied], None] | None = None  # counts the store's news of a commit
 
 
 @dataclass
@@ -71,14 +74,20 @@ async def run(settings: Settings, design: Design, stop: asyncio.Event) -> None:
     node = Node(settings, open_service_store(settings, design.definition), metrics)
     if design.hurried:
         node.linger_seconds = 0.0
+    prepare_counters(metrics, node.name)
+    if design.tell:
+        node.tell = partial(design.tell, metrics)
+    gauges = GaugeKeeper(node, design.gauges)
     holder = FaustHolder()
     api = design.api(node, TokenStore(settings.tokens_path), holder)
     streaming = asyncio.create_task(_keep_streaming(settings, design, node, holder, stop))
+    keeping = asyncio.create_task(gauges.run())
     streaming.add_done_callback(lambda _: stop.set())
     try:
         await serve(api, settings.host, design.port(settings), stop)
     finally:
         stop.set()
+        keeping.cancel()
         with suppress(asyncio.CancelledError):
             await asyncio.wait_for(asyncio.shield(streaming), STOP_SECONDS + 2)
         node.close()
@@ -178,8 +187,7 @@ def build_faust_app(settings: Settings, design: Design, node: Node) -> faust.App
         """Windows close by the calendar, not by an event."""
         applied = await node.write(node.store.set_today, today(settings))
         if applied.batch:
-            node.last = applied
-            node.committed.beat()
+            node.note(applied)
 
     @app.timer(interval=SCRUB_SECONDS)  # type: ignore[untyped-decorator]
     async def scrub_the_file() -> None:
@@ -187,16 +195,6 @@ def build_faust_app(settings: Settings, design: Design, node: Node) -> faust.App
         if not node.behind:
             await node.write(node.store.scrub, node.alone)
             await node.write(node.store.keep_topics_moving, time.time(), settings.partitions)
-
-    if design.gauges:
-
-        @app.timer(interval=5.0)  # type: ignore[untyped-decorator]
-        async def refresh_gauges() -> None:
-            """What Prometheus shows of the store."""
-            size = sum(p.stat().st_size for p in _store_files(node.store.path))
-            node.metrics.store_size_bytes.labels(name).set(size)
-            if not node.behind:
-                await design.gauges(node)  # type: ignore[misc]
 
     if design.agents:
         design.agents(app, node)
@@ -228,10 +226,6 @@ def _faust_folder(settings: Settings, name: str) -> Path:
     folder = settings.data_dir / "faust" / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _store_files(path: Path) -> list[Path]:
-    return [p for p in (path, path.with_name(f"{path.name}.wal")) if os.path.exists(p)]
 
 
 def _make_topics(settings: Settings) -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -189,6 +190,7 @@ class Applied:
     patients: int = 0
     commit_seconds: float = 0.0
     dead_letters: Sequence[DeadLetter] = ()
+    news: Sequence[tuple[Any, ...]] = ()  # rows of the definition's `news`
 
     def __add__(self, later: "Applied") -> "Applied":
         return Applied(
@@ -198,6 +200,7 @@ class Applied:
             self.patients + later.patients,
             self.commit_seconds + later.commit_seconds,
             (*self.dead_letters, *later.dead_letters),
+            (*self.news, *later.news),
         )
 
 
@@ -254,6 +257,7 @@ class EventStore:
         self._small = False
         self._staged = Batch()
         self._applied = Applied(0)
+        self._news: list[tuple[Any, ...]] = []
         self._topic_ids: dict[str, str] = {}
         self._lay_out()
         if not created and self.info("fingerprint") != self._fingerprint:
@@ -349,6 +353,7 @@ class EventStore:
         con, staged = self._con, self._staged
         if not staged.offsets and not staged.records:
             return
+        self._news = []
         con.execute("BEGIN")
         try:
             number = self._next_batch()
@@ -366,7 +371,9 @@ class EventStore:
         if staged.leaving.patients or staged.leaving.marks:
             self._drop_snapshots()
         took = time.perf_counter() - started
-        self._applied += Applied(number, staged.records, fresh, patients, took, staged.dead_letters)
+        self._applied += Applied(
+            number, staged.records, fresh, patients, took, staged.dead_letters, self._news
+        )
 
     def append(self, batch: Batch) -> None:
         """Add events, copies included, without deriving: for loading in bulk.
@@ -444,7 +451,7 @@ class EventStore:
         except BaseException:
             con.execute("ROLLBACK")
             raise
-        return Applied(number, patients=patients)
+        return Applied(number, patients=patients, news=self._news)
 
     def rebuild(self) -> int:
         """Derive everything anew from the stored events, in one transaction. Returns how many events."""
@@ -690,8 +697,12 @@ class EventStore:
     def _refresh(self) -> int:
         """Replace the rows of patients whose derived relations changed."""
         self._derive()
+        noted = 0
         for number, statement in enumerate(self.definition.on_refresh):
-            self._run(f"on_refresh_{number}", statement)
+            noted = self._run(f"on_refresh_{number}", statement)
+        self._news = (
+            self._con.execute(self.definition.news).fetchall() if noted and self.definition.news else []
+        )
         for step in self.definition.stored:
             self._run(f"outdated_{step.name}", OUTDATED.format(step=step.name))
             self._run(f"renewed_{step.name}", RENEWED.format(step=step.name))

@@ -24,6 +24,7 @@ from services.outcomes.definition import OUTCOMES
 from services.runtime.places import places
 from services.runtime.settings import Settings, load_settings
 from services.runtime.tokens import TokenStore
+from services.runtime.verified import read_verified
 from services.safety.definition import SAFETY
 from services.simulation.fu2025.plan import CUT
 from services.stream.verify import compare, compare_published, read_snapshot, recompute
@@ -117,6 +118,11 @@ def test_verify_finds_the_live_stores_equal_after_disorder(registry: Registry) -
     for relation in (*OUTCOMES.compared, *SAFETY.compared, "registry.outcomes.v1", "registry.alerts.v1"):
         assert f" {relation} " in done.stdout
     assert "DIFFERENT" not in done.stdout
+    found = read_verified(registry.settings.data_dir)
+    assert [(name, verified.differences) for name, verified in found.items()] == [
+        ("outcomes", 0),
+        ("safety", 0),
+    ]
 
 
 def _close_an_alert(registry: Registry) -> None:

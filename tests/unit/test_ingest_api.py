@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -346,9 +347,57 @@ class TestMetrics:
         assert ingest.count("week12_event_lateness_seconds_count", event_type="lab") == 1
 
 
+async def test_refusals_are_counted_by_centre_as_far_as_it_can_be_believed(ingest: Ingest) -> None:
+    everywhere = ingest.tokens.add("hub", ["submitter"])
+
+    async def refused(secret: str, **changes: object) -> dict[str, float]:
+        answer = await ingest.post(
+            [lab(unit="furlong", **changes), lab(2, unit="furlong", **changes)],
+            authorization=f"Bearer {secret}",
+        )
+        assert answer.status_code in (403, 422)
+        name = "week12_ingest_site_refusals_total"
+        return {s: ingest.count(name, site=s, code="unit_unknown") for s in ("S01", "S02", "unknown")}
+
+    assert await refused(ingest.secret) == {"S01": 2, "S02": 0, "unknown": 0}
+    assert await refused(ingest.secret, site_id="S02") == {"S01": 4, "S02": 0, "unknown": 0}
+    assert await refused(everywhere, site_id="S02") == {"S01": 4, "S02": 0, "unknown": 2}
+    assert (await ingest.post(lab(site_id="S02"), authorization=f"Bearer {everywhere}")).status_code == 202
+    assert await refused(everywhere, site_id="S02") == {"S01": 4, "S02": 2, "unknown": 2}
+
+
+async def test_the_way_from_the_record_to_ingest_is_timed(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ingest.api.now", lambda: datetime(2025, 3, 31, 12, 0, 30, tzinfo=UTC))
+    for recorded_at, seconds in (("2025-03-31T14:00:00+02:00", 30), ("2025-03-31T13:00:00+00:00", 0)):
+        before = ingest.count("week12_event_transmission_seconds_sum", event_type="lab")
+        await ingest.post(lab(recorded_at=recorded_at, collected_on="2025-03-31"))
+        assert ingest.count("week12_event_transmission_seconds_sum", event_type="lab") - before == seconds
+    assert ingest.count("week12_event_transmission_seconds_count", event_type="lab") == 2
+
+
+async def test_the_window_in_use_is_shown(ingest: Ingest) -> None:
+    whole = ingest.settings.ingest_window_mib << 20
+    assert ingest.count("week12_ingest_window_bytes", state="free") == whole
+    assert ingest.count("week12_ingest_window_bytes", state="used") == 0
+
+
+async def test_metrics_say_which_parts_are_well_and_how_full_the_disk_is(
+    ingest: Ingest, publisher: FakePublisher
+) -> None:
+    for ready in (True, False):
+        publisher.ready = ready
+        async with ingest.client() as client:
+            await client.get("/metrics")
+        assert ingest.count("week12_part_up", service="ingest", part="kafka") == ready
+    free, size = (ingest.count(f"week12_disk_{what}_bytes", service="ingest") for what in ("free", "size"))
+    assert 0 < free < size
+
+
 async def test_ready_follows_the_broker(ingest: Ingest, publisher: FakePublisher) -> None:
     async with ingest.client() as client:
-        assert (await client.get("/health/ready")).json()["parts"] == {"kafka": "connected"}
+        assert (await client.get("/health/ready")).json()["parts"] == {"kafka": "ok"}
         publisher.ready = False
         answer = await client.get("/health/ready")
         assert (answer.status_code, answer.json()["parts"]) == (503, {"kafka": "away"})

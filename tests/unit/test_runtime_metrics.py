@@ -10,11 +10,17 @@ NAMED = {
     "week12_build_info": ("gauge", "version commit"),
     "week12_http_request_duration_seconds": ("histogram", "service route method status"),
     "week12_auth_failures_total": ("counter", "reason"),
+    "week12_part_up": ("gauge", "service part"),
+    "week12_disk_free_bytes": ("gauge", "service"),
+    "week12_disk_size_bytes": ("gauge", "service"),
     "week12_ingest_events_total": ("counter", "event_type result format"),
     "week12_ingest_refusals_total": ("counter", "event_type code"),
+    "week12_ingest_site_refusals_total": ("counter", "site code"),
+    "week12_ingest_window_bytes": ("gauge", "state"),
     "week12_kafka_produce_duration_seconds": ("histogram", "topic"),
     "week12_kafka_produce_errors_total": ("counter", "topic"),
     "week12_event_lateness_seconds": ("histogram", "event_type"),
+    "week12_event_transmission_seconds": ("histogram", "event_type"),
     "week12_stream_records_total": ("counter", "service topic result"),
     "week12_stream_batch_duration_seconds": ("histogram", "service"),
     "week12_store_commit_duration_seconds": ("histogram", "service"),
@@ -24,6 +30,7 @@ NAMED = {
     "week12_dead_letters_total": ("counter", "service code"),
     "week12_corrections_total": ("counter", "event_type"),
     "week12_retractions_total": ("counter", "event_type"),
+    "week12_site_last_received_timestamp_seconds": ("gauge", "site"),
     "week12_patients": ("gauge", "site status"),
     "week12_outcomes": ("gauge", "protocol timepoint endpoint status achieved"),
     "week12_outcome_rate_ratio": ("gauge", "protocol timepoint endpoint estimand"),
@@ -35,6 +42,7 @@ NAMED = {
     "week12_alert_latency_seconds": ("histogram", "severity"),
     "week12_alert_acknowledge_seconds": ("histogram", "severity"),
     "week12_verify_differences": ("gauge", "store"),
+    "week12_verify_last_run_timestamp_seconds": ("gauge", "store"),
     "week12_verify_last_success_timestamp_seconds": ("gauge", "store"),
     "week12_sse_clients": ("gauge", "service"),
     "week12_store_size_bytes": ("gauge", "service"),
@@ -70,7 +78,11 @@ def test_rendering_gives_the_text_format_with_build_info() -> None:
 
 @pytest.mark.parametrize(
     ("metric", "first", "last"),
-    [("event_to_state_seconds", 0.01, 60), ("event_lateness_seconds", 3600, 180 * 86_400)],
+    [
+        ("event_to_state_seconds", 0.01, 60),
+        ("event_lateness_seconds", 3600, 180 * 86_400),
+        ("event_transmission_seconds", 1, 180 * 86_400),
+    ],
 )
 def test_buckets_span_what_is_asked(metric: str, first: float, last: float) -> None:
     metrics = Metrics("test")

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from twin.builders import adverse_event, consent, enrolment, lab, on, retraction
 from services.runtime.problems import Problem
 from services.runtime.tokens import Caller
 from services.safety.feed import KEPT_CHANGES, AlertFeed, News
-from services.safety.gauges import refresh_gauges
+from services.safety.gauges import SafetyGauges, count_alerts
 from services.safety.streaming import Listening, json_events
 from services.stream.store import EventStore
 
@@ -482,7 +483,7 @@ async def test_progress_counts_the_alerts_to_be_published(small: Reading) -> Non
 
 async def test_gauges_show_open_alerts_by_severity(small: Reading) -> None:
     await small.commit(serious(1), serious(2, seriousness=["death"]))
-    await refresh_gauges(small.node)
+    await SafetyGauges(small.node).refresh()
     assert small.count("week12_alerts_open", severity="critical") == 1
     assert small.count("week12_alerts_open", severity="high") == 1
     assert small.count("week12_alerts_open", severity="low") == 0
@@ -491,9 +492,31 @@ async def test_gauges_show_open_alerts_by_severity(small: Reading) -> None:
     for alert in await small.rows("/v1/alerts"):
         async with small.client("officer") as client:
             await client.post(f"/v1/alerts/{alert['alert_id']}/close", json={"note": "Done."})
-    await refresh_gauges(small.node)
+    await SafetyGauges(small.node).refresh()
     assert small.count("week12_alerts_open", severity="high") == 0
     assert small.count("week12_alert_oldest_open_timestamp_seconds", severity="high") == 0
+
+
+async def test_alerts_are_counted_as_they_are_raised_and_withdrawn(small: Reading) -> None:
+    small.node.tell = partial(count_alerts, small.metrics)
+
+    def counted() -> tuple[float, float, float]:
+        labels = {"rule": "serious_event", "severity": "high"}
+        return (
+            small.count("week12_alerts_raised_total", **labels),
+            small.count("week12_alerts_withdrawn_total", **labels),
+            small.count("week12_alert_latency_seconds_count", severity="high"),
+        )
+
+    await small.commit(serious(1), serious(2), serious(3, serious=False, seriousness=[]))
+    assert counted() == (2, 0, 2)
+    await small.commit(serious(1))  # a copy
+    await small.commit(serious(2, term="another word", version=2))  # still an alert, only worded anew
+    assert counted() == (2, 0, 2)
+    await small.commit(serious(1, version=2, serious=False, seriousness=[]))
+    assert counted() == (2, 1, 2)
+    await small.commit(serious(1, version=3))
+    assert counted() == (3, 1, 3)
 
 
 @pytest.mark.parametrize(
