@@ -18,7 +18,12 @@ from twin.records import Event
 
 SITES = ("site-a", "site-B")
 OTHER_IDS = ("1", "10", "2", "B", "é")
-RECORDED = (RECORDED_AT, "2026-01-01T13:00:00+01:00", "2026-01-01T11:59:59Z", "2026-02-01T00:00:00.5+00:00")
+RECORDED = (
+    *(RECORDED_AT, "2026-01-01T13:00:00+01:00", "2026-01-01T11:59:59Z", "2026-02-01T00:00:00.5+00:00"),
+    *("2025-12-31T23:59:59.999999Z", "2026-01-02T00:30:00+01:00", "2026-01-02T00:00:00Z"),
+)
+KNOWN_DAYS = (date(2026, 1, 1), date(2025, 12, 30), date(2025, 12, 31), date(2026, 1, 2), date(2026, 2, 1))
+"""Days to ask what was known on: `recorded_at` lies before, on and after the ends of them."""
 TIMES = (None, "00:00:00", "08:59:59", "09:00:00", "09:00:01")
 
 # Offsets from day 0. The first of each is what Hypothesis shrinks to.

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import click
@@ -24,6 +24,7 @@ HELP = """Derive outcomes and safety from FILES of events (JSON lines, .gz too),
 Writes outcomes.duckdb and safety.duckdb into the folder OUT by the same code that the services run, and
 rejects.jsonl with file, line, path, code and reason of every line that was refused. Exit code 1 if any was.
 `--as-of` makes that day today: later events are ignored, and windows that are open on it stay open.
+`--known-at` leaves out versions that centres recorded later (a data cut is both, of one day).
 
 \b
 Example:
@@ -43,6 +44,11 @@ Example:
     "--as-of", type=click.DateTime(["%Y-%m-%d"]), help="The day to compute for.  [default: today, UTC]"
 )
 @click.option(
+    "--known-at",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Only versions that centres had recorded by the end of that day (UTC).",
+)
+@click.option(
     "--protocol",
     "protocols",
     multiple=True,
@@ -50,7 +56,12 @@ Example:
 )
 @click.option("--force", is_flag=True, help="Replace stores that are already in OUT.")
 def command(
-    files: tuple[Path, ...], out: Path, as_of: datetime | None, protocols: tuple[str, ...], force: bool
+    files: tuple[Path, ...],
+    out: Path,
+    as_of: datetime | None,
+    known_at: datetime | None,
+    protocols: tuple[str, ...],
+    force: bool,
 ) -> None:
     try:
         settings = load_settings()
@@ -64,7 +75,7 @@ def command(
         ]
         started = time.perf_counter()
         with collector_paused():
-            loaded = _compute(files, stores)
+            loaded = _compute(files, stores, known_at and known_at.date())
         seconds = time.perf_counter() - started
         for store in stores:
             store.close()
@@ -82,13 +93,13 @@ def command(
         sys.exit(1)
 
 
-def _compute(files: tuple[Path, ...], stores: list[EventStore]) -> Loaded:
+def _compute(files: tuple[Path, ...], stores: list[EventStore], known_at: date | None) -> Loaded:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         total = None if any(f.suffix == ".gz" for f in files) else sum(f.stat().st_size for f in files)
         task = progress.add_task("reading", total=total)
-        return compute_stores(files, stores, lambda size: progress.advance(task, size))
+        return compute_stores(files, stores, lambda size: progress.advance(task, size), known_at)
 
 
 def _make_room(paths: list[Path], force: bool) -> None:

@@ -75,6 +75,11 @@ def _study(_context: click.Context, _option: click.Parameter, text: str) -> str:
 @click.option(
     "--as-of", type=click.DateTime(["%Y-%m-%d"]), help="The day to derive for.  [default: the stores' today]"
 )
+@click.option(
+    "--known-at",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Only from versions that centres had recorded by the end of that day (UTC).",
+)
 @click.option("--protocol", help="Whose outcomes.  [default: the first that is evaluated]")
 @click.option("--study", default="WEEK12", show_default=True, callback=_study, help="STUDYID of all records.")
 @click.option("--force", is_flag=True, help="Replace files that are already in DIR.")
@@ -84,6 +89,7 @@ def command(
     formats: Sequence[str],
     store: Path | None,
     as_of: datetime | None,
+    known_at: datetime | None,
     protocol: str | None,
     study: str,
     force: bool,
@@ -98,7 +104,7 @@ def command(
             tempfile.TemporaryDirectory(prefix="week12-export-") as spill,
             open_stores(paths, temp_directory=spill, memory_limit=MEMORY) as con,
         ):
-            asked = prepare(con, study, protocol, as_of.date() if as_of else None)
+            asked = prepare(con, study, protocol, as_of and as_of.date(), known_at and known_at.date())
             records = export(con, asked, data_sets, formats, folder, now())
     except OperatorError as error:
         raise click.ClickException(str(error)) from None

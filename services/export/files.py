@@ -57,6 +57,7 @@ class ParquetFile:
             "study": asked.study,
             "protocol": asked.protocol,
             "as_of": str(asked.as_of),
+            "known_at": str(asked.known_at or ""),
         }
         fields = [
             pa.field(v.name, ARROW_TYPES[v.type], metadata={"label": v.label}) for v in data_set.variables
@@ -120,7 +121,7 @@ def _head(content: Content) -> dict[str, Any]:
     return {
         "datasetJSONCreationDateTime": content.created_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "datasetJSONVersion": "1.1.0",
-        "fileOID": f"week12.{asked.study}.{asked.protocol}.{asked.as_of}.{data_set.name}",
+        "fileOID": f"week12.{asked.study}.{asked.protocol}.{asked.cut}.{data_set.name}",
         "sourceSystem": {"name": "week12", "version": version("week12")},
         "studyOID": asked.study,
         "itemGroupOID": f"IG.{data_set.name}",

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from services.export.definition import HERE, DataSet, value_sets
 from services.query.stores import move_to
+from services.runtime.cut import Cut
 from services.runtime.errors import OperatorError
 
 BATCH_ROWS = 50_000
@@ -17,15 +18,27 @@ BATCH_ROWS = 50_000
 
 @dataclass(frozen=True)
 class Asked:
-    """What an export is of: the study's name, the protocol, and the day it is as of."""
+    """What an export is of: the study's name, the protocol, the day it is as of, and when that was known."""
 
     study: str
     protocol: str
     as_of: date
+    known_at: date | None = None
+
+    @property
+    def cut(self) -> str:
+        """The data cut, as file identifiers name it."""
+        return f"{self.as_of}.known-{self.known_at}" if self.known_at else str(self.as_of)
 
 
-def prepare(con: duckdb.DuckDBPyConnection, study: str, protocol: str | None, as_of: date | None) -> Asked:
-    """Let `con` (see `open_stores`) know what the data sets' SQL refers to; None: the first protocol, today.
+def prepare(
+    con: duckdb.DuckDBPyConnection,
+    study: str,
+    protocol: str | None,
+    as_of: date | None,
+    known_at: date | None = None,
+) -> Asked:
+    """Let `con` (see `open_stores`) know what the data sets' SQL refers to; None: the first protocol, today, all known.
 
     Raises OperatorError for a store that is missing, a protocol that is not evaluated, or a day to come.
     """
@@ -41,7 +54,7 @@ def prepare(con: duckdb.DuckDBPyConnection, study: str, protocol: str | None, as
     today: date = con.execute("SELECT today FROM clock").fetchall()[0][0]
     if as_of and as_of > today:
         raise OperatorError(f"--as-of {as_of}: the stores are as of {today}, and nobody knows later events")
-    asked = Asked(study, protocol or evaluated[0], as_of or today)
+    asked = Asked(study, protocol or evaluated[0], as_of or today, known_at)
     columns = [list(column) for column in zip(*value_sets(), strict=True)]
     con.execute(
         "CREATE TEMP TABLE value_sets AS "
@@ -51,8 +64,8 @@ def prepare(con: duckdb.DuckDBPyConnection, study: str, protocol: str | None, as
     con.execute(
         "CREATE TEMP TABLE asked AS SELECT $1 AS study, $2 AS protocol", [asked.study, asked.protocol]
     )
-    if as_of:
-        move_to(con, as_of)
+    if as_of or known_at:
+        move_to(con, Cut(asked.as_of, known_at))
     for name in ("macros", "protocol"):
         con.execute((HERE / "sql" / f"{name}.sql").read_text(encoding="utf-8"))
     return asked

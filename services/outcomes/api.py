@@ -11,7 +11,17 @@ from services.outcomes.worklist import worklist_routes
 from services.query.api import query_routes
 from services.runtime.tokens import TokenStore
 from services.runtime.web import create_api
-from services.stream.http import After, AsOf, Commits, Limit, PatientReader, Snapshots, answer, store_routes
+from services.stream.http import (
+    After,
+    AsOf,
+    Commits,
+    KnownAt,
+    Limit,
+    PatientReader,
+    Snapshots,
+    answer,
+    store_routes,
+)
 from services.stream.node import Node
 
 WAITING = (
@@ -43,8 +53,10 @@ def _routes(reader: OutcomesReader) -> APIRouter:
     @router.get(
         "/patients/{patient_id:path}", summary="A patient: facts, outcomes with their reasons, biomarkers"
     )
-    async def patient(patient_id: str, caller: PatientReader, as_of: AsOf = None) -> Response:
-        return answer(**await reader.patient(caller, patient_id, await calendar.past(as_of)))
+    async def patient(
+        patient_id: str, caller: PatientReader, as_of: AsOf = None, known_at: KnownAt = None
+    ) -> Response:
+        return answer(**await reader.patient(caller, patient_id, await calendar.cut(as_of, known_at)))
 
     @router.get("/outcomes", summary="Rows of patient_outcomes, page by page")
     async def outcomes(
@@ -58,6 +70,7 @@ def _routes(reader: OutcomesReader) -> APIRouter:
         limit: Limit = 100,
         after: After = None,
         as_of: AsOf = None,
+        known_at: KnownAt = None,
     ) -> Response:
         equal = {
             "site_id": site_id,
@@ -67,9 +80,9 @@ def _routes(reader: OutcomesReader) -> APIRouter:
             "status": status,
             "reason": reason,
         }
-        day = await calendar.past(as_of)
-        rows, following = await reader.outcomes(caller, day, equal, limit, after)
-        return answer(as_of=day or await calendar.today(), rows=rows, next=following)
+        cut = await calendar.cut(as_of, known_at)
+        rows, following = await reader.outcomes(caller, cut, equal, limit, after)
+        return answer(**await calendar.shown(cut), rows=rows, next=following)
 
     @router.get("/data-quality", summary="Findings about records, newest first, page by page")
     async def data_quality(

@@ -1,13 +1,13 @@
 """Figures of the cohort: rates, changes from baseline and funnel plots, each as far as a caller may see it."""
 
 import asyncio
-from datetime import date
 from functools import partial
 
 from schemas.protocol import load_protocol
 from schemas.protocol_model import BASELINE
+from services.runtime.cut import Cut, source_at
 from services.runtime.tokens import Caller
-from services.stream.cache import PerDay
+from services.stream.cache import PerCut
 from services.stream.disclosure import Figures
 from services.stream.http import Row, visible
 from services.stream.node import Node
@@ -41,7 +41,7 @@ ORDERS = {
 
 
 class CohortReader:
-    """Asks the store for figures, at most once a commit. Days are None for today.
+    """Asks the store for figures, at most once a commit. A cut of None is today's.
 
     `shared`: fit to be passed on, small cells hidden in every centre's rows and so that nothing gives them away.
     Callers bound to centres get the pooled rows and their own; small cells of the pooled ones are always hidden.
@@ -53,44 +53,43 @@ class CohortReader:
         self._slow = slow
         protocols = [load_protocol(name) for name in node.settings.protocols]
         self._timepoints = {BASELINE, *(time for protocol in protocols for time in protocol.timepoint)}
-        self._parts: dict[tuple[str, str | None], PerDay[list[Row]]] = {}
+        self._parts: dict[tuple[str, str | None], PerCut[list[Row]]] = {}
 
     async def rates(
-        self, caller: Caller, day: date | None, timepoint: str | None = None, *, shared: bool = False
+        self, caller: Caller, cut: Cut | None, timepoint: str | None = None, *, shared: bool = False
     ) -> list[Row]:
         """`cohort_rates`, of one timepoint or of all, which costs several times as much."""
-        return _fit(await self._part("cohort_rates", day, timepoint), RATES, caller, shared)
+        return _fit(await self._part("cohort_rates", cut, timepoint), RATES, caller, shared)
 
     async def changes(
-        self, caller: Caller, day: date | None, timepoint: str | None = None, *, shared: bool = False
+        self, caller: Caller, cut: Cut | None, timepoint: str | None = None, *, shared: bool = False
     ) -> list[Row]:
         """`cohort_changes`."""
-        return _fit(await self._part("cohort_changes", day, timepoint), CHANGES, caller, shared)
+        return _fit(await self._part("cohort_changes", cut, timepoint), CHANGES, caller, shared)
 
     async def funnel(
-        self, caller: Caller, day: date | None, timepoint: str | None = None, *, shared: bool = False
+        self, caller: Caller, cut: Cut | None, timepoint: str | None = None, *, shared: bool = False
     ) -> list[Row]:
         """`cohort_funnel`, without what `rates` would not show of the same centre or of all."""
-        rows = visible(await self._part("cohort_funnel", day, timepoint), caller)
-        rates = await self.rates(caller, day, timepoint, shared=shared)
+        rows = visible(await self._part("cohort_funnel", cut, timepoint), caller)
+        rates = await self.rates(caller, cut, timepoint, shared=shared)
         hidden = {_place(row) for row in rates if row.get("masked", False)}
         return [_less(row, hidden) for row in rows]
 
-    async def _part(self, name: str, day: date | None, timepoint: str | None) -> list[Row]:
+    async def _part(self, name: str, cut: Cut | None, timepoint: str | None) -> list[Row]:
         if timepoint is not None and timepoint not in self._timepoints:
             return []
         kept = (name, timepoint)
         if kept not in self._parts:
             ahead = name == "cohort_rates" and timepoint is not None
-            self._parts[kept] = PerDay(self._node, partial(self._read, name, timepoint), ahead=ahead)
-        return await self._parts[kept].get(day)
+            self._parts[kept] = PerCut(self._node, partial(self._read, name, timepoint), ahead=ahead)
+        return await self._parts[kept].get(cut)
 
-    async def _read(self, name: str, timepoint: str | None, day: date | None) -> list[Row]:
-        source = name if day is None else f"{name}_at(DATE '{day}')"
+    async def _read(self, name: str, timepoint: str | None, cut: Cut | None) -> list[Row]:
         where = "" if timepoint is None else "WHERE timepoint = $timepoint"
         parameters: dict[str, object] = {} if timepoint is None else {"timepoint": timepoint}
-        sql = f"SELECT * FROM {source} {where} ORDER BY protocol, timepoint, {ORDERS[name]}"
-        if day is None:
+        sql = f"SELECT * FROM {source_at(name, cut)} {where} ORDER BY protocol, timepoint, {ORDERS[name]}"
+        if cut is None:
             return await self._node.read(sql, parameters)
         async with self._slow:
             return await self._node.read(sql, parameters)

@@ -1,15 +1,15 @@
 """The HTTP side of figures of the cohort."""
 
 from collections.abc import Awaitable
-from datetime import date
 from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from services.outcomes.reading import OutcomesReader
+from services.runtime.cut import Cut
 from services.runtime.tokens import Caller
-from services.stream.http import AsOf, RateReader, Row, answer, matching
+from services.stream.http import AsOf, KnownAt, RateReader, Row, answer, matching
 
 Filters = dict[str, str | None]
 Shared = Annotated[
@@ -30,7 +30,7 @@ class _Ask(Protocol):
     """What a `CohortReader` answers."""
 
     def __call__(
-        self, caller: Caller, day: date | None, timepoint: str | None, /, *, shared: bool
+        self, caller: Caller, cut: Cut | None, timepoint: str | None, /, *, shared: bool
     ) -> Awaitable[list[Row]]: ...
 
 
@@ -77,16 +77,19 @@ def cohort_routes(reader: OutcomesReader) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["outcomes"])
     calendar, cohort = reader.calendar, reader.cohort
 
-    async def reply(ask: _Ask, caller: Caller, wanted: Filters, shared: bool, as_of: str | None) -> Response:
-        day = await calendar.past(as_of)
-        rows = matching(await ask(caller, day, wanted["timepoint"], shared=shared), wanted)
-        return answer(as_of=day or await calendar.today(), rows=rows)
+    async def reply(ask: _Ask, caller: Caller, wanted: Filters, shared: bool, cut: Cut | None) -> Response:
+        rows = matching(await ask(caller, cut, wanted["timepoint"], shared=shared), wanted)
+        return answer(**await calendar.shown(cut), rows=rows)
 
     @router.get("/cohort", summary="Rows of cohort_rates; site_id null: all centres", description=BOUND)
     async def rates(
-        caller: RateReader, wanted: RateFilters, shared: Shared = False, as_of: AsOf = None
+        caller: RateReader,
+        wanted: RateFilters,
+        shared: Shared = False,
+        as_of: AsOf = None,
+        known_at: KnownAt = None,
     ) -> Response:
-        return await reply(cohort.rates, caller, wanted, shared, as_of)
+        return await reply(cohort.rates, caller, wanted, shared, await calendar.cut(as_of, known_at))
 
     @router.get(
         "/cohort/changes",
@@ -94,9 +97,13 @@ def cohort_routes(reader: OutcomesReader) -> APIRouter:
         description=BOUND,
     )
     async def changes(
-        caller: RateReader, wanted: ChangeFilters, shared: Shared = False, as_of: AsOf = None
+        caller: RateReader,
+        wanted: ChangeFilters,
+        shared: Shared = False,
+        as_of: AsOf = None,
+        known_at: KnownAt = None,
     ) -> Response:
-        return await reply(cohort.changes, caller, wanted, shared, as_of)
+        return await reply(cohort.changes, caller, wanted, shared, await calendar.cut(as_of, known_at))
 
     @router.get(
         "/cohort/funnel",
@@ -105,8 +112,12 @@ def cohort_routes(reader: OutcomesReader) -> APIRouter:
         "`/v1/cohort` does not show them.",
     )
     async def funnel(
-        caller: RateReader, wanted: RateFilters, shared: Shared = False, as_of: AsOf = None
+        caller: RateReader,
+        wanted: RateFilters,
+        shared: Shared = False,
+        as_of: AsOf = None,
+        known_at: KnownAt = None,
     ) -> Response:
-        return await reply(cohort.funnel, caller, wanted, shared, as_of)
+        return await reply(cohort.funnel, caller, wanted, shared, await calendar.cut(as_of, known_at))
 
     return router

@@ -9,8 +9,9 @@ from typing import Any
 from services.outcomes.cohort import CohortReader
 from services.outcomes.predictors.asking import PredictorReader
 from services.outcomes.worklist import WorklistReader
+from services.runtime.cut import Cut, source_at
 from services.runtime.tokens import Caller
-from services.stream.cache import PerCommit, PerDay
+from services.stream.cache import PerCommit, PerCut
 from services.stream.http import Calendar, Order, Row, Where, not_here, visible
 from services.stream.node import Node
 from services.stream.patient import patient_sql
@@ -44,7 +45,7 @@ FROM clock
 
 
 class OutcomesReader:
-    """Asks the store. Days are None for today; rows of patients are the caller's centres' only."""
+    """Asks the store. A cut of None is today's; rows of patients are the caller's centres' only."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -53,7 +54,7 @@ class OutcomesReader:
         self._slow = asyncio.Semaphore(1)  # what reads every event leaves the other threads to the others
         self._store = PerCommit(node, self._read_store)
         self._findings = PerCommit(node, partial(self._ask, FINDING_COUNTS, {}, slow=True))
-        self._accounts: dict[str, PerDay[list[Row]]] = {}
+        self._accounts: dict[str, PerCut[list[Row]]] = {}
         self.cohort = CohortReader(node, self._slow)
         self.predictors = PredictorReader(node, self._slow)
         self.worklist = WorklistReader(node, self._slow)
@@ -62,27 +63,27 @@ class OutcomesReader:
         """The store in one row: today, batch, events, patients, treated, sites, last_event_at."""
         return await self._store.get()
 
-    async def accounts(self, day: date | None, timepoint: str) -> list[Row]:
+    async def accounts(self, cut: Cut | None, timepoint: str) -> list[Row]:
         """Treated patients at a timepoint by protocol, endpoint, drug, site and the reason they do not count.
 
         For pages, which show a caller sums of them only.
         """
         if timepoint not in self._accounts:
-            self._accounts[timepoint] = PerDay(self._node, partial(self._read_accounts, timepoint))
-        return await self._accounts[timepoint].get(day)
+            self._accounts[timepoint] = PerCut(self._node, partial(self._read_accounts, timepoint))
+        return await self._accounts[timepoint].get(cut)
 
     async def outcomes(
         self,
         caller: Caller,
-        day: date | None,
+        cut: Cut | None,
         equal: Mapping[str, object],
         limit: int,
         after: str | None,
     ) -> tuple[list[Row], str | None]:
         """A page of `patient_outcomes`, and the cursor of the next."""
         where = Where(equal, caller.sites)
-        sql = OUTCOMES_ORDER.select(_source("patient_outcomes", day), where, limit, after)
-        rows = await self._ask(sql, where.parameters, slow=day is not None)
+        sql = OUTCOMES_ORDER.select(source_at("patient_outcomes", cut), where, limit, after)
+        rows = await self._ask(sql, where.parameters, slow=cut is not None)
         return OUTCOMES_ORDER.page(rows, limit)
 
     async def findings(
@@ -98,19 +99,19 @@ class OutcomesReader:
         """Findings by site and rule, in the caller's centres."""
         return visible(await self._findings.get(), caller)
 
-    async def patient(self, caller: Caller, patient_id: str, day: date | None) -> dict[str, Any]:
+    async def patient(self, caller: Caller, patient_id: str, cut: Cut | None) -> dict[str, Any]:
         """`patient` (a row of `patients`), `outcomes` and `biomarkers` of one patient.
 
         Raises Problem 404 for an unknown patient as for one of another centre.
         """
-        today = day or await self.calendar.today()
-        person = await self._of_patient("patients", patient_id, today)
+        shown = await self.calendar.shown(cut)
+        person = await self._of_patient("patients", patient_id, shown)
         if not person or not caller.may_see(person[0]["site_id"]):
             raise not_here("patient")
-        outcomes = await self._of_patient("patient_outcomes", patient_id, today)
-        biomarkers = await self._of_patient("biomarkers", patient_id, today)
+        outcomes = await self._of_patient("patient_outcomes", patient_id, shown)
+        biomarkers = await self._of_patient("biomarkers", patient_id, shown)
         return {
-            "as_of": today,
+            **shown,
             "patient": _without(person[0], INTERNAL),
             "outcomes": sorted(outcomes, key=lambda row: (row["protocol"], row["timepoint"])),
             "biomarkers": sorted(
@@ -118,26 +119,22 @@ class OutcomesReader:
             ),
         }
 
-    async def _of_patient(self, name: str, patient_id: str, today: date) -> list[Row]:
-        return await self._node.read(self._of_one[name], {"patient": patient_id, "today": today})
+    async def _of_patient(self, name: str, patient_id: str, shown: Mapping[str, date]) -> list[Row]:
+        return await self._node.read(self._of_one[name], {"patient": patient_id, "known_at": None, **shown})
 
     async def _read_store(self) -> Row:
         return (await self._node.read(STORE))[0]
 
-    async def _read_accounts(self, timepoint: str, day: date | None) -> list[Row]:
-        source = "endpoint_states" if day is None else _source("patient_outcomes", day)
+    async def _read_accounts(self, timepoint: str, cut: Cut | None) -> list[Row]:
+        source = "endpoint_states" if cut is None else source_at("patient_outcomes", cut)
         parameters: dict[str, object] = {"timepoint": timepoint}
-        return await self._ask(ACCOUNTS.format(source=source), parameters, slow=day is not None)
+        return await self._ask(ACCOUNTS.format(source=source), parameters, slow=cut is not None)
 
     async def _ask(self, sql: str, parameters: dict[str, object], *, slow: bool) -> list[Row]:
         if not slow:
             return await self._node.read(sql, parameters)
         async with self._slow:
             return await self._node.read(sql, parameters)
-
-
-def _source(name: str, day: date | None) -> str:
-    return name if day is None else f"{name}_at(DATE '{day}')"
 
 
 def _without(row: Row, names: tuple[str, ...]) -> Row:

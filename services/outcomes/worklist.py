@@ -4,15 +4,15 @@ import asyncio
 import csv
 import io
 from collections.abc import Iterable
-from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from services.runtime.cut import Cut, source_at
 from services.runtime.tokens import Caller
-from services.stream.cache import PerDay
-from services.stream.http import AsOf, Calendar, PatientReader, Row, answer, matching, visible
+from services.stream.cache import PerCut
+from services.stream.http import AsOf, Calendar, KnownAt, PatientReader, Row, answer, matching, visible
 from services.stream.node import Node
 
 WORKLIST = """
@@ -27,22 +27,21 @@ State = Literal["opens", "open", "closes"]
 
 
 class WorklistReader:
-    """Asks the store for `worklist`, at most once a commit. Days are None for today."""
+    """Asks the store for `worklist`, at most once a commit. A cut of None is today's."""
 
     def __init__(self, node: Node, slow: asyncio.Semaphore) -> None:
         """`slow`: held by whoever takes long, so that the other threads are left to the others."""
         self._node = node
         self._slow = slow
-        self._rows = PerDay(node, self._read)
+        self._rows = PerCut(node, self._read)
 
-    async def rows(self, caller: Caller, day: date | None, **wanted: object) -> list[Row]:
+    async def rows(self, caller: Caller, cut: Cut | None, **wanted: object) -> list[Row]:
         """The rows of the caller's centres that have every value wanted; what closes first stands first."""
-        return matching(visible(await self._rows.get(day), caller), wanted)
+        return matching(visible(await self._rows.get(cut), caller), wanted)
 
-    async def _read(self, day: date | None) -> list[Row]:
-        source = "worklist" if day is None else f"worklist_at(DATE '{day}')"
+    async def _read(self, cut: Cut | None) -> list[Row]:
         async with self._slow:
-            return await self._node.read(WORKLIST.format(source=source))
+            return await self._node.read(WORKLIST.format(source=source_at("worklist", cut)))
 
 
 def worklist_routes(reader: WorklistReader, calendar: Calendar) -> APIRouter:
@@ -66,15 +65,16 @@ def worklist_routes(reader: WorklistReader, calendar: Calendar) -> APIRouter:
         ] = None,
         format: Literal["json", "csv"] = "json",
         as_of: AsOf = None,
+        known_at: KnownAt = None,
     ) -> Response:
-        day = await calendar.past(as_of)
+        cut = await calendar.cut(as_of, known_at)
         rows = await reader.rows(
-            caller, day, site_id=site_id, protocol=protocol, timepoint=timepoint, state=state, counts=counts
+            caller, cut, site_id=site_id, protocol=protocol, timepoint=timepoint, state=state, counts=counts
         )
-        shown = day or await calendar.today()
+        shown = await calendar.shown(cut)
         if format == "json":
-            return answer(as_of=shown, rows=rows)
-        disposition = f'attachment; filename="worklist-{shown}.csv"'
+            return answer(**shown, rows=rows)
+        disposition = f'attachment; filename="worklist-{shown["as_of"]}.csv"'
         return Response(as_csv(rows), media_type="text/csv", headers={"Content-Disposition": disposition})
 
     return router

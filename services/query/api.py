@@ -41,6 +41,9 @@ class Asked(BaseModel):
         min_length=1, description="In DuckDB's dialect; it can read the two stores and nothing else."
     )
     as_of: str | None = Field(None, description="Plain names mean their rows on this day, YYYY-MM-DD.")
+    known_at: str | None = Field(
+        None, description="From versions recorded up to the end of this day (UTC), YYYY-MM-DD."
+    )
     format: Format = "json"
 
 
@@ -65,7 +68,7 @@ def query_routes(node: Node, calendar: Calendar, snapshots: Snapshots) -> APIRou
         if caller.sites is not None:
             raise Problem(403, "site_forbidden", "A query reads all centres: take a token that acts for all.")
         asked = await _read(request)
-        day = await calendar.past(asked.as_of)
+        cut = await calendar.cut(asked.as_of, asked.known_at)
         if running.locked():
             raise _busy("Other queries are running")
         async with running:
@@ -74,7 +77,7 @@ def query_routes(node: Node, calendar: Calendar, snapshots: Snapshots) -> APIRou
                 {name: path for name, (path, _) in copies.items()},
                 asked.sql,
                 asked.format,
-                day.isoformat() if day else None,
+                (str(cut.as_of), str(cut.known_at) if cut.known_at else None) if cut else None,
                 {"stores": {name: {"made_at": made_at} for name, (_, made_at) in copies.items()}},
             )
             started = time.perf_counter()

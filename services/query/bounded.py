@@ -38,7 +38,7 @@ class Question:
     paths: Mapping[str, Path]
     sql: str
     form: Format
-    as_of: str | None = None
+    cut: tuple[str, str | None] | None = None  # `as_of` and `known_at`
     head: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -51,7 +51,7 @@ async def ask(question: Question, scratch: Path, *, seconds: int, most_bytes: in
         request = {
             "paths": {name: str(path) for name, path in question.paths.items()},
             "sql": question.sql,
-            "as_of": question.as_of,
+            "cut": question.cut,
             "format": question.form,
             "head": dict(question.head),
             "spill": spill,

@@ -10,11 +10,11 @@ from typing import Any
 
 import duckdb
 
+from services.runtime.cut import Cut
 from services.runtime.errors import OperatorError
 
 STORES = ("outcomes", "safety")
 """In the order in which a name that both have is looked up."""
-DATED = re.compile(r"(\w+)_at")
 
 
 def open_stores(paths: Mapping[str, Path], **limits: str) -> duckdb.DuckDBPyConnection:
@@ -39,15 +39,21 @@ def open_stores(paths: Mapping[str, Path], **limits: str) -> duckdb.DuckDBPyConn
     return con
 
 
-def move_to(con: duckdb.DuckDBPyConnection, day: date) -> None:
-    """Let the plain name of everything that has a macro `…_at(as_of)` mean its rows as of `day`."""
+def move_to(con: duckdb.DuckDBPyConnection, cut: Cut) -> None:
+    """Let the plain name of everything that has macros `…_at` and `…_known` mean its rows at `cut`."""
     macros = con.execute(
-        "SELECT DISTINCT function_name FROM duckdb_functions() "
-        "WHERE function_type = 'table_macro' AND parameters = ['as_of']"
+        "SELECT DISTINCT regexp_replace(function_name, '_known$', '') FROM duckdb_functions() "
+        "WHERE function_type = 'table_macro' AND parameters = ['as_of', 'known_at']"
     ).fetchall()
-    for (macro,) in macros:
-        if found := DATED.fullmatch(macro):
-            con.execute(f"CREATE OR REPLACE TEMP VIEW {found[1]} AS FROM {macro}(DATE '{day}')")
+    for (name,) in macros:
+        con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {cut.source(name)}")
+
+
+def cut_of(con: duckdb.DuckDBPyConnection, as_of: date | None, known_at: date | None) -> Cut | None:
+    """The cut that two optional days mean in open stores: by default as of their today, from all that is known."""
+    if as_of is None and known_at is None:
+        return None
+    return Cut(as_of or con.execute("SELECT today FROM clock").fetchall()[0][0], known_at)
 
 
 def one_line(error: Exception) -> str:

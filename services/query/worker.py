@@ -17,6 +17,7 @@ import duckdb
 
 from services.query.formats import json_text, to_csv
 from services.query.stores import move_to, one_line, open_stores
+from services.runtime.cut import Cut
 from services.runtime.errors import OperatorError
 
 ROWS_AT_ONCE = 1_000
@@ -59,8 +60,9 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, str], bytes]:
 def _body(request: dict[str, Any]) -> Iterator[bytes]:
     paths = {name: Path(path) for name, path in request["paths"].items()}
     with open_stores(paths, temp_directory=request["spill"], **DUCKDB_LIMITS) as con:
-        if request["as_of"]:
-            move_to(con, date.fromisoformat(request["as_of"]))
+        if request["cut"]:
+            as_of, known_at = (day and date.fromisoformat(day) for day in request["cut"])
+            move_to(con, Cut(as_of, known_at))
         found = con.execute(request["sql"])
         columns = [(column[0], str(column[1])) for column in found.description or ()]
         written = 0

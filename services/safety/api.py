@@ -21,6 +21,7 @@ from services.stream.http import (
     After,
     AsOf,
     Commits,
+    KnownAt,
     Limit,
     PatientReader,
     RateReader,
@@ -143,11 +144,12 @@ def _other_routes(reader: SafetyReader) -> APIRouter:
         site_id: str | None = None,
         event_group: str | None = None,
         as_of: AsOf = None,
+        known_at: KnownAt = None,
     ) -> Response:
-        day = await calendar.past(as_of)
+        cut = await calendar.cut(as_of, known_at)
         wanted = {"drug": drug, "site_id": site_id, "event_group": event_group}
-        rows = matching(await reader.incidence(caller, day), wanted)
-        return answer(as_of=day or await calendar.today(), rows=rows)
+        rows = matching(await reader.incidence(caller, cut), wanted)
+        return answer(**await calendar.shown(cut), rows=rows)
 
     @router.get("/adverse-events", summary="Rows of adverse_events, latest onset first, page by page")
     async def adverse_events(
@@ -187,7 +189,9 @@ def _other_routes(reader: SafetyReader) -> APIRouter:
     @router.get(
         "/patients/{patient_id:path}/timeline", summary="What happened to a patient, in clinical time"
     )
-    async def timeline(patient_id: str, caller: PatientReader, as_of: AsOf = None) -> Response:
-        return answer(**await reader.patient(caller, patient_id, await calendar.past(as_of)))
+    async def timeline(
+        patient_id: str, caller: PatientReader, as_of: AsOf = None, known_at: KnownAt = None
+    ) -> Response:
+        return answer(**await reader.patient(caller, patient_id, await calendar.cut(as_of, known_at)))
 
     return router

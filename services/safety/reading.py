@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
+from services.runtime.cut import Cut
 from services.runtime.tokens import Caller
-from services.stream.cache import PerCommit, PerDay
+from services.stream.cache import PerCommit, PerCut
 from services.stream.disclosure import mask_small_cells
 from services.stream.http import Calendar, Order, Row, Where, not_here, visible
 from services.stream.node import Node
@@ -28,14 +29,14 @@ SITES = "SELECT list(DISTINCT site_id ORDER BY site_id) AS sites FROM patients"
 
 
 class SafetyReader:
-    """Asks the store. Days are None for today; rows of patients are the caller's centres' only."""
+    """Asks the store. A cut of None is today's; rows of patients are the caller's centres' only."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self.calendar = Calendar(node)
         self._of_one = {name: patient_sql(node.store.definition, name) for name in PATIENT_TABLES}
         self._sites = PerCommit(node, partial(node.read, SITES))
-        self._incidence = PerDay(node, self._read_incidence)
+        self._incidence = PerCut(node, self._read_incidence)
         self._slow = asyncio.Semaphore(1)  # what reads every event leaves the other threads to the others
 
     async def sites(self, caller: Caller) -> list[str]:
@@ -70,9 +71,9 @@ class SafetyReader:
             raise not_here("alert")
         return rows[0]
 
-    async def incidence(self, caller: Caller, day: date | None) -> list[Row]:
+    async def incidence(self, caller: Caller, cut: Cut | None) -> list[Row]:
         """`incidence`: pooled rows and those of the caller's centres."""
-        rows = await self._incidence.get(day)
+        rows = await self._incidence.get(cut)
         if caller.sites is None:
             return rows
         return mask_small_cells(visible(rows, caller), "patients_with_event", "patients", DERIVED)
@@ -89,20 +90,20 @@ class SafetyReader:
         """A page of `lab_toxicities`, latest first, and the cursor of the next."""
         return await self._rows(LABS, LAB_ORDER, Where(equal, caller.sites), limit, after)
 
-    async def patient(self, caller: Caller, patient_id: str, day: date | None) -> dict[str, Any]:
+    async def patient(self, caller: Caller, patient_id: str, cut: Cut | None) -> dict[str, Any]:
         """`patient` (site, end of follow-up), `exposures`, `timeline` and, where permitted, `alerts` of one patient.
 
         Raises Problem 404 for an unknown patient as for one of another centre.
         """
-        today = day or await self.calendar.today()
-        person = await self._of_patient("patients", patient_id, today)
+        shown = await self.calendar.shown(cut)
+        person = await self._of_patient("patients", patient_id, shown)
         if not person or not caller.may_see(person[0]["site_id"]):
             raise not_here("patient")
-        exposures = await self._of_patient("exposures", patient_id, today)
-        timeline = await self._of_patient("timeline", patient_id, today)
-        alerts = await self._of_patient("alerts", patient_id, today) if caller.may("read_alerts") else []
+        exposures = await self._of_patient("exposures", patient_id, shown)
+        timeline = await self._of_patient("timeline", patient_id, shown)
+        alerts = await self._of_patient("alerts", patient_id, shown) if caller.may("read_alerts") else []
         return {
-            "as_of": today,
+            **shown,
             "patient": _without(person[0], "patient_key", "partition"),
             "exposures": [
                 _without(row, "patient_key", "site_id")
@@ -121,8 +122,8 @@ class SafetyReader:
             ),
         }
 
-    async def _of_patient(self, name: str, patient_id: str, today: date) -> list[Row]:
-        return await self._node.read(self._of_one[name], {"patient": patient_id, "today": today})
+    async def _of_patient(self, name: str, patient_id: str, shown: Mapping[str, date]) -> list[Row]:
+        return await self._node.read(self._of_one[name], {"patient": patient_id, "known_at": None, **shown})
 
     async def _rows(
         self, source: str, order: Order, where: Where, limit: int, after: str | None
@@ -130,11 +131,11 @@ class SafetyReader:
         rows = await self._node.read(order.select(source, where, limit, after), where.parameters)
         return order.page(rows, limit)
 
-    async def _read_incidence(self, day: date | None) -> list[Row]:
-        if day is None:
+    async def _read_incidence(self, cut: Cut | None) -> list[Row]:
+        if cut is None:
             return await self._node.read(INCIDENCE.format(source="incidence"))
         async with self._slow:
-            return await self._node.read(INCIDENCE.format(source=f"incidence_at(DATE '{day}')"))
+            return await self._node.read(INCIDENCE.format(source=cut.source("incidence")))
 
 
 def _without(row: Row, *names: str) -> Row:

@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import date
 from functools import partial
 from typing import Generic, TypeVar
 
+from services.runtime.cut import Cut
 from services.stream.node import Node
 
 T = TypeVar("T")
@@ -15,7 +15,7 @@ T = TypeVar("T")
 WANTED_SECONDS = 2.0
 """How long after a question the next commits are followed without being asked."""
 DATED_ANSWERS = 16
-"""Days in the past whose answers are kept until the next commit."""
+"""Other cuts whose answers are kept until the next commit."""
 
 
 class PerCommit(Generic[T]):
@@ -68,24 +68,24 @@ class PerCommit(Generic[T]):
         self._following = None
 
 
-class PerDay(Generic[T]):
-    """A value for each day asked for, None for today, each computed at most once a commit."""
+class PerCut(Generic[T]):
+    """A value for each data cut asked for, None for today's, each computed at most once a commit."""
 
     def __init__(
-        self, node: Node, compute: Callable[[date | None], Awaitable[T]], *, ahead: bool = False
+        self, node: Node, compute: Callable[[Cut | None], Awaitable[T]], *, ahead: bool = False
     ) -> None:
         """`ahead`: today's is computed at each commit while people keep asking, as in `PerCommit`."""
         self._node = node
         self._compute = compute
         self._ahead = ahead
-        self._days: dict[date | None, PerCommit[T]] = {}
+        self._cuts: dict[Cut | None, PerCommit[T]] = {}
 
-    async def get(self, day: date | None) -> T:
-        """The value of that day, as of a commit not older than the last one before this call."""
-        if day not in self._days:
-            if len(self._days) > DATED_ANSWERS:
-                del self._days[next(kept for kept in self._days if kept is not None)]
-            self._days[day] = PerCommit(
-                self._node, partial(self._compute, day), ahead=self._ahead and day is None
+    async def get(self, cut: Cut | None) -> T:
+        """The value at that cut, as of a commit not older than the last one before this call."""
+        if cut not in self._cuts:
+            if len(self._cuts) > DATED_ANSWERS:
+                del self._cuts[next(kept for kept in self._cuts if kept is not None)]
+            self._cuts[cut] = PerCommit(
+                self._node, partial(self._compute, cut), ahead=self._ahead and cut is None
             )
-        return await self._days[day].get()
+        return await self._cuts[cut].get()

@@ -4,7 +4,8 @@ Each `sql/*.sql` file is one SELECT whose first line says what one row is. It na
 `scope` (versions of events), `clock` (one row: today) and the relations before it. The same text becomes
 
 - a temporary table over the patients of a batch (live) or over all of them (rebuild, `compute`, `verify`),
-- a view as of today, and a table macro `…_at(as_of)` over all stored events.
+- a view as of today, and two table macros: `…_at(as_of)` over all stored events, and `…_known(as_of, known_at)` over
+  those recorded up to the end of the day `known_at`.
 """
 
 import re
@@ -24,6 +25,8 @@ Columns = Mapping[str, "pa.Array[Any]"]
 Extract = Callable[[Sequence[Event]], Columns]
 
 STREAM_SQL = Path(__file__).parent / "sql"
+KNOWN = "SELECT * FROM events WHERE recorded_at < known_at::DATE + 1"
+"""Versions that were recorded up to the end of the day `known_at` (UTC)."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class StoreDefinition:
     parameters: Callable[[duckdb.DuckDBPyConnection, Sequence[Protocol]], None]  # fills the protocol tables
     steps: Sequence[Relation]  # in order of derivation, each with a `patient_key`
     views: Sequence[Relation]  # over `scope`, `clock`, the steps and each other
-    dated: Sequence[str] = ()  # relations that also exist as macros `<name>_at(as_of)`
+    dated: Sequence[str] = ()  # relations that also exist as macros, see `dated_macros`
     tables: Sequence[str] = ()  # CREATE statements of what is not derived
     on_change: Sequence[Relation] = ()  # further temporary tables, over those that say what is to change
     on_refresh: Sequence[str] = ()  # run when new rows stand in temp, before they replace the old
@@ -117,10 +120,24 @@ class StoreDefinition:
         given = {step.name for step in self.stored} | {"clock"}
         return ",\n".join([*rows, f"{name} AS (\n{self._chain(view, 'SELECT * FROM events', given)}\n)"])
 
-    def dated_sql(self, name: str) -> str:
-        """The SELECT of `<name>_at(as_of)`: everything derived anew from the stored events."""
+    def dated_macros(self) -> dict[str, str]:
+        """Table macros by their names and parameters: everything derived anew from the stored events.
+
+        `<name>_at(as_of)` is as of a clinical day, `<name>_known(as_of, known_at)` also from what was known on a day.
+        """
+        return {
+            form.format(name): self.derived_sql(name, scope, "SELECT as_of::DATE AS today")
+            for name in self.dated
+            for form, scope in (
+                ("{}_at(as_of)", "SELECT * FROM events"),
+                ("{}_known(as_of, known_at)", KNOWN),
+            )
+        }
+
+    def derived_sql(self, name: str, scope: str, clock: str) -> str:
+        """The SELECT of relation `name` over the versions in `scope`; `clock` says which day is today."""
         relation = next(r for r in (*self.views, *self.steps) if r.name == name)
-        return self._chain(relation, "SELECT * FROM events", set(), today="SELECT as_of::DATE AS today")
+        return self._chain(relation, scope, set(), today=clock)
 
     def _chain(self, view: Relation, scope: str, given: set[str], today: str = "") -> str:
         """`view` behind a WITH of all it needs that is not `given`."""

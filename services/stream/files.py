@@ -14,6 +14,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
@@ -69,9 +70,12 @@ class Loaded:
 
 
 def compute_stores(
-    files: Sequence[Path], stores: Sequence[EventStore], progress: Callable[[int], None] = lambda _: None
+    files: Sequence[Path],
+    stores: Sequence[EventStore],
+    progress: Callable[[int], None] = lambda _: None,
+    known_at: date | None = None,
 ) -> Loaded:
-    """Load events from JSON lines (`.gz` too) into fresh stores and derive everything.
+    """Load events from JSON lines (`.gz` too) into fresh stores and derive everything known at the end of a day.
 
     Blank lines are skipped; a refused line is reported and the rest goes on. `progress` is called with the
     number of bytes read since the last call. Long files are decoded by a process a core. Raises OSError where
@@ -89,13 +93,15 @@ def compute_stores(
             loaded.rejects += decoded.rejects
             progress(sum(map(len, chunk.lines)))
         hashes = _tell_versions_apart(files, stores[0])
-        for _ in threads.map(lambda store: _finish(store, hashes), stores):
+        for _ in threads.map(lambda store: _finish(store, hashes, known_at), stores):
             pass
     return loaded
 
 
-def _finish(store: EventStore, hashes: Sequence[tuple[int, int]]) -> None:
+def _finish(store: EventStore, hashes: Sequence[tuple[int, int]], known_at: date | None) -> None:
     store.set_contents(hashes)
+    if known_at:
+        store.keep_known(known_at)
     store.drop_copies()
     store.rebuild()
     settle(store)

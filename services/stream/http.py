@@ -20,6 +20,7 @@ from fastapi import APIRouter, Depends, FastAPI, Query
 from starlette.responses import Response
 
 from services.runtime.clock import now
+from services.runtime.cut import Cut
 from services.runtime.problems import Problem
 from services.runtime.tokens import Caller
 from services.runtime.web import require
@@ -87,7 +88,7 @@ def parse_day(text: str | None, path: str = "as_of") -> date | None:
 
 
 class Calendar:
-    """Turns the `as_of` of a request into the day to derive for."""
+    """Turns `as_of` and `known_at` of a request into the data cut to derive for."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -101,18 +102,24 @@ class Calendar:
         day: date = (await self._node.read("SELECT today FROM clock"))[0]["today"]
         return day
 
-    async def past(self, text: str | None) -> date | None:
-        """The day asked for, or None where the tables as of today answer.
+    async def cut(self, as_of: str | None, known_at: str | None = None) -> Cut | None:
+        """The cut asked for, or None where the tables as of today answer.
 
-        Raises Problem 422 for what is not a day, and for days to come: nobody knows their events.
+        Raises Problem 422 for what is not a day, and for an `as_of` to come: nobody knows its events.
         """
-        day = parse_day(text)
-        if day is None:
+        day, known = parse_day(as_of), parse_day(known_at, "known_at")
+        if day is None and known is None:
             return None
         today = await self.today()
-        if day > today:
+        if day and day > today:
             raise refused("as_of", "date_future", f"lies after the day that the tables are as of, {today}")
-        return None if day == today else day
+        return None if (day or today) == today and known is None else Cut(day or today, known)
+
+    async def shown(self, cut: Cut | None) -> dict[str, date]:
+        """What an answer at `cut` says about itself: `as_of`, and `known_at` where it was asked for."""
+        cut = cut or Cut(await self.today())
+        known = {"known_at": cut.known_at} if cut.known_at else {}
+        return {"as_of": cut.as_of, **known}
 
 
 PatientReader = Annotated[Caller, Depends(require("read_patients"))]
@@ -122,6 +129,13 @@ AsOf = Annotated[
     str | None,
     Query(
         description="Everything as it stood on this day, YYYY-MM-DD; default: today.",
+        json_schema_extra={"format": "date"},
+    ),
+]
+KnownAt = Annotated[
+    str | None,
+    Query(
+        description="From versions that centres had recorded by the end of this day (UTC), YYYY-MM-DD; default: all.",
         json_schema_extra={"format": "date"},
     ),
 ]

@@ -405,6 +405,10 @@ class EventStore:
             "UPDATE store.events SET content = a.content FROM arrived AS a WHERE events.batch = a.batch"
         )
 
+    def keep_known(self, known_at: date) -> None:
+        """Drop versions that were recorded after the end of that day (UTC), before a `rebuild`."""
+        self._con.execute("DELETE FROM store.events WHERE recorded_at >= ?::DATE + 1", [known_at])
+
     def drop_copies(self) -> None:
         """Remove exact copies of versions that `append` let in; of each the first appended stays."""
         self._con.execute(
@@ -770,8 +774,8 @@ class EventStore:
         cursor = self.cursor()
         definition = self.definition
         try:
-            for name in definition.dated:
-                cursor.execute(f"DROP MACRO TABLE IF EXISTS store.{name}_at")
+            for macro in definition.dated_macros():
+                cursor.execute(f"DROP MACRO TABLE IF EXISTS store.{macro.partition('(')[0]}")
             for view in reversed(definition.views):
                 cursor.execute(f"DROP VIEW IF EXISTS store.{view.name}")
             cursor.execute(definition.macros)
@@ -789,9 +793,8 @@ class EventStore:
         try:
             for view in definition.views:
                 cursor.execute(f"CREATE OR REPLACE VIEW store.{view.name} AS {definition.view_sql(view)}")
-            for name in definition.dated:
-                sql = definition.dated_sql(name)
-                cursor.execute(f"CREATE OR REPLACE MACRO store.{name}_at(as_of) AS TABLE {sql}")
+            for macro, sql in definition.dated_macros().items():
+                cursor.execute(f"CREATE OR REPLACE MACRO store.{macro} AS TABLE {sql}")
             cursor.execute("INSERT OR REPLACE INTO store_info VALUES ('fingerprint', ?)", [self._fingerprint])
         finally:
             cursor.close()

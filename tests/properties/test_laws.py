@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import OUTCOMES, SAFETY, contents, emptied, kafka_records, load, open_store, rows, temporary_path
-from strategies import Case, batches, cases, disorder
-from twin.builders import consent
+from strategies import KNOWN_DAYS, Case, batches, cases, disorder
+from twin.builders import consent, on
+from twin.records import known_events
 
 from schemas import parse_event
+from services.runtime.cut import Cut
 from services.stream.definition import StoreDefinition
 from services.stream.files import compute_stores
 from services.stream.settling import settle
@@ -109,6 +111,20 @@ def test_as_of_a_date_is_what_that_day_shows(definition: StoreDefinition, case: 
     store = load(emptied(definition, case.today), [case.events])
     for name in definition.dated:
         assert _sorted(rows(store, f"FROM {name}_at(DATE '{earlier}')")) == then[name], name
+
+
+@BOTH
+@settings(max_examples=6)
+@given(case=cases(), known_at=st.sampled_from(KNOWN_DAYS), data=st.data())
+def test_known_on_a_date_is_what_its_versions_give(
+    definition: StoreDefinition, case: Case, known_at: date, data: st.DataObject
+) -> None:
+    store = load(emptied(definition, case.today), [known_events(case.events, known_at)])
+    then = {name: _sorted(rows(store, f"FROM {name}")) for name in definition.dated}
+    store = load(emptied(definition, on(400)), data.draw(batches(data.draw(disorder(case.events)))))
+    for name in definition.dated:
+        cut = Cut(case.today, known_at)
+        assert _sorted(rows(store, f"FROM {cut.source(name)}")) == then[name], name
 
 
 def _sorted(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:

@@ -10,8 +10,12 @@ import twin
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stores import ALL, OUTCOMES, SAFETY, emptied, load, rows
-from strategies import Case, batches, cases, disorder
+from strategies import KNOWN_DAYS, Case, batches, cases, disorder
+from twin.builders import on
 from twin.protocols import FU2025, STRIDE2, U_EXCEED
+from twin.records import known_events
+
+from services.runtime.cut import Cut
 
 Row = dict[str, Any]
 BIG = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -63,6 +67,17 @@ def test_outcomes(case: Case, data: st.DataObject) -> None:
     arrivals = data.draw(batches(data.draw(disorder(case.events))))
     store = load(emptied(OUTCOMES, case.today, ALL), arrivals)
     assert_tables_equal(store, twin.outcomes(case.events, case.today, (FU2025, U_EXCEED, STRIDE2)))
+
+
+@given(case=cases(), known_at=st.sampled_from(KNOWN_DAYS))
+@settings(BIG, max_examples=15)
+def test_outcomes_known_on_a_day(case: Case, known_at: date) -> None:
+    store = load(emptied(OUTCOMES, on(400)), [case.events])
+    cut = Cut(case.today, known_at)
+    for table, wanted in twin.outcomes(known_events(case.events, known_at), case.today).items():
+        columns = sorted(wanted[0]) if wanted else []
+        found = rows(store, f"FROM {cut.source(table)}")
+        assert comparable(found, columns) == comparable(wanted, columns), table
 
 
 @given(case=cases(), data=st.data())

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from schemas import content_hash, parse_event
@@ -90,6 +90,15 @@ def winning_versions(events: Iterable[Event]) -> list[list[Event]]:
         key = (event["patient_id"], event["event_type"], event["site_id"], event["event_id"])
         copies[key][event.get("version", 1)].append(event)
     return [[_winner(versions[v]) for v in sorted(versions)] for versions in copies.values()]
+
+
+def known_events(events: Iterable[Event], known_at: date) -> list[Event]:
+    """Versions recorded up to the end of the day, in UTC; an erasure counts whenever it was asked for."""
+    return [
+        event
+        for event in events
+        if datetime.fromisoformat(event["recorded_at"]).astimezone(UTC).date() <= known_at or _erased([event])
+    ]
 
 
 def _stands(event: Event) -> bool:

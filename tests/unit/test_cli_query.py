@@ -102,6 +102,15 @@ def test_as_of_a_day_means_that_day(stores: Path, day: str, patients: int) -> No
     assert values(stores, sql, "--as-of", day) == [{"n": patients}]
 
 
+@pytest.mark.parametrize(("day", "patients"), [("2025-01-09", 0), ("2025-01-10", 1), ("2025-01-11", 1)])
+def test_known_at_a_day_means_what_was_recorded_by_its_end(stores: Path, day: str, patients: int) -> None:
+    sql = "SELECT patients_with_event AS n FROM incidence WHERE event_group = 'any' AND site_id IS NULL"
+    assert values(stores, sql, "--known-at", day) == [{"n": patients}]
+    macro = f"incidence_known('2025-02-01', '{day}')"
+    assert values(stores, sql.replace("incidence", macro)) == [{"n": patients}]
+    assert values(stores, sql, "--as-of", "2025-01-05", "--known-at", day) == [{"n": 0}]
+
+
 def test_as_of_a_day_before_the_first_dose_nobody_is_treated(stores: Path) -> None:
     assert values(stores, "FROM incidence", "--as-of", "2025-01-01") == []
     assert values(stores, "SELECT count(*) AS n FROM cohort_rates", "--as-of", "2025-01-01") == [{"n": 0}]

@@ -152,6 +152,35 @@ async def test_today_asked_for_by_name_is_the_same_as_not_asking(cohort: Reading
     assert (await cohort.get("/v1/cohort", as_of=str(CUT))).json() == (await cohort.get("/v1/cohort")).json()
 
 
+@pytest.mark.parametrize(
+    ("day", "status", "n", "records"),
+    [("2024-06-30", "missed", 0, 1), ("2024-07-01", "final", 1, 2), ("2024-07-02", "final", 1, 2)],
+)
+async def test_every_answer_can_be_asked_as_known_on_a_day(
+    small: Reading, day: str, status: str, n: int, records: int
+) -> None:
+    """The week-12 visit was recorded in the last microsecond of 1 July, UTC, weeks after its window closed."""
+    late = {"recorded_at": "2024-07-02T01:59:59.999999+02:00"}
+    early = {"recorded_at": "2024-04-30T12:00:00Z"}
+    *before, visit = remitter()
+    await small.commit(*(event | early for event in before), visit | late)
+    wanted = {"timepoint": "week_12", "endpoint": "clinical_remission"}
+    asked = {"as_of": "2024-06-15", "known_at": day}
+    (rate,) = await small.rows("/v1/cohort", **wanted, estimand="nri", site_id="S01", **asked)
+    assert (rate["n"], rate["denominator"]) == (n, 1)
+    (outcome,) = await small.rows("/v1/outcomes", **wanted, **asked)
+    assert (outcome["status"], len(outcome["event_ids"])) == (status, records)
+    answer = (await small.get("/v1/patients/W12-0001", **asked)).json()
+    assert (answer["as_of"], answer["known_at"]) == ("2024-06-15", day)
+    assert outcome in answer["outcomes"]
+    assert (await small.get("/v1/worklist", **asked)).json()["known_at"] == day
+
+
+async def test_a_day_of_knowledge_that_is_none_is_refused(cohort: Reading) -> None:
+    (error,) = (await cohort.get("/v1/cohort", known_at="2025-02-30")).json()["errors"]
+    assert (error["path"], error["code"]) == ("known_at", "type")
+
+
 @pytest.mark.parametrize("path", ["/v1/cohort", "/v1/outcomes", "/v1/patients/CD-0001"])
 @pytest.mark.parametrize(
     ("day", "code"),

@@ -88,6 +88,12 @@ async def test_as_of_means_that_day_in_both_stores(both: Reading, day: int, even
     assert answer["body"]["rows"] == [[events, "not_due"]]
 
 
+async def test_known_at_means_what_had_been_recorded(both: Reading) -> None:
+    sql = "SELECT count(*) FROM patients"  # everything was recorded on 1 January 2026
+    for day, patients in (("2025-12-31", 0), ("2026-01-01", 1)):
+        assert (await ask(both, sql, known_at=day))["body"]["rows"] == [[patients]]
+
+
 async def test_csv(outcomes: Reading) -> None:
     answer = await ask(outcomes, "SELECT site_id, NULL AS nothing, true AS yes FROM patients", format="csv")
     assert (answer["status"], answer["body"]) == (200, "site_id,nothing,yes\nsite-a,,true\n")

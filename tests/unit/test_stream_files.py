@@ -2,7 +2,7 @@
 
 import json
 import os
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,32 @@ def test_processes_change_nothing(two_files: list[Path], monkeypatch: pytest.Mon
     monkeypatch.setattr(files, "CHUNK_LINES", 100)
     assert computed(two_files) == alone
     assert alone[1] == [(str(two_files[1]), 2, "missing")]
+
+
+def test_computed_from_what_was_known_on_a_day(two_files: list[Path]) -> None:
+    day = date(2024, 6, 30)
+    store = open_store(OUTCOMES, TODAY)
+    files.compute_stores(two_files, [store], known_at=day)
+    early = [
+        line
+        for path in two_files
+        for line in path.read_bytes().splitlines(keepends=True)
+        if _known(line, day)
+    ]
+    (path := two_files[0].with_name("early.jsonl")).write_bytes(b"".join(early))
+    other = open_store(OUTCOMES, TODAY)
+    files.compute_stores([path], [other])
+    assert contents(store) == contents(other)
+    assert 0 < len(early) < len(b"".join(p.read_bytes() for p in two_files).splitlines())
+    store.close()
+    other.close()
+
+
+def _known(line: bytes, day: date) -> bool:
+    event = json.loads(line or "{}") if line.strip() else {}
+    return (
+        "recorded_at" in event and datetime.fromisoformat(event["recorded_at"]).astimezone(UTC).date() <= day
+    )
 
 
 def test_a_process_that_was_ended_is_one_clear_error(

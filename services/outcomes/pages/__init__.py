@@ -78,9 +78,9 @@ class _Pages:
         version = page_version(self.node, caller)
         if request.headers.get("if-none-match") == version:
             return Response(status_code=304)
-        day = await self.reader.calendar.past(wanted["as_of"])
+        cut = await self.reader.calendar.cut(wanted["as_of"])
         store = await self.reader.store()
-        cohort = await self.reader.cohort.rates(caller, day, TIMEPOINT)
+        cohort = await self.reader.cohort.rates(caller, cut, TIMEPOINT)
         sites = [name for name in store["sites"] or [] if caller.may_see(name)]
         if wanted["site"] and wanted["site"] not in sites:
             raise not_here("centre")
@@ -88,7 +88,7 @@ class _Pages:
         drugs = drugs_of(protocol.name, cohort)
         drug = wanted["drug"] or (drugs[0] if drugs else None)
         choice = Choice(protocol, TIMEPOINT, drug, wanted["site"] or None)
-        groups = lines(choice, cohort, await self.reader.accounts(day, TIMEPOINT))
+        groups = lines(choice, cohort, await self.reader.accounts(cut, TIMEPOINT))
         return self.site.page(
             request,
             "week12.html",
@@ -98,8 +98,8 @@ class _Pages:
             node=self.node,
             commits=self.commits,
             store=store,
-            as_of=day or store["today"],
-            is_past=day is not None,
+            as_of=cut.as_of if cut else store["today"],
+            is_past=cut is not None,
             sites=sites,
             drugs=drugs,
             protocols=list(self.protocols.values()),
@@ -120,7 +120,7 @@ class _Pages:
 
     async def patients(self, request: Request, caller: Caller, wanted: dict[str, str]) -> Response:
         """The patients behind a figure."""
-        day = await self.reader.calendar.past(wanted["as_of"])
+        cut = await self.reader.calendar.cut(wanted["as_of"])
         protocol = self._protocol(wanted)
         endpoint = next((e for e in protocol.endpoints if wanted["endpoint"] in ("", e.name)), None)
         if endpoint is None:
@@ -134,7 +134,7 @@ class _Pages:
             "status": wanted["status"] or None,
         }
         rows, following = await self.reader.outcomes(
-            caller, day, equal, PATIENTS_A_PAGE, wanted["after"] or None
+            caller, cut, equal, PATIENTS_A_PAGE, wanted["after"] or None
         )
         store = await self.reader.store()
         return self.site.page(
@@ -143,7 +143,7 @@ class _Pages:
             caller,
             rows=rows,
             following=following,
-            as_of=day or store["today"],
+            as_of=cut.as_of if cut else store["today"],
             query={name: value for name, value in wanted.items() if value and name != "after"},
             asked=wanted,
             endpoint=endpoint.name,
@@ -155,8 +155,8 @@ class _Pages:
 
     async def patient(self, request: Request, caller: Caller, patient_id: str, as_of: str) -> Response:
         """Everything that is derived of one patient, and why."""
-        day = await self.reader.calendar.past(as_of)
-        found = await self.reader.patient(caller, patient_id, day)
+        cut = await self.reader.calendar.cut(as_of)
+        found = await self.reader.patient(caller, patient_id, cut)
         found["outcomes"].sort(key=self._in_order)
         return self.site.page(
             request,

@@ -51,14 +51,14 @@ class WorklistPage:
         protocol = wanted["protocol"] or protocols[0]
         if protocol not in protocols:
             raise not_here("protocol")
-        day = await self._calendar.past(wanted["as_of"])
+        cut = await self._calendar.cut(wanted["as_of"])
         today = await self._calendar.today()
         only = {
             "protocol": protocol,
             "site_id": wanted["site"] or None,
             "counts": None if wanted["which"] == "all" else True,
         }
-        of_protocol = await self._reader.rows(caller, day, **only)
+        of_protocol = await self._reader.rows(caller, cut, **only)
         times = sorted({row["timepoint"] for row in of_protocol}, key=_number)
         at_time = [row for row in of_protocol if wanted["timepoint"] in ("", row["timepoint"])]
         rows = [row for row in at_time if wanted["state"] in ("", row["state"])]
@@ -71,9 +71,9 @@ class WorklistPage:
             version=version,
             node=self._node,
             commits=self._commits,
-            as_of=day or today,
+            as_of=cut.as_of if cut else today,
             today=today,
-            is_past=day is not None,
+            is_past=cut is not None,
             sites=sites,
             protocols=protocols,
             protocol=protocol,

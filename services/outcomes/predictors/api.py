@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from services.outcomes.predictors.asking import PredictorReader
-from services.stream.http import AsOf, Calendar, RateReader, answer, matching
+from services.stream.http import AsOf, Calendar, KnownAt, RateReader, answer, matching
 
 
 def predictor_routes(reader: PredictorReader, calendar: Calendar) -> APIRouter:
@@ -27,8 +27,9 @@ def predictor_routes(reader: PredictorReader, calendar: Calendar) -> APIRouter:
         model: str | None = None,
         site_id: str | None = None,
         as_of: AsOf = None,
+        known_at: KnownAt = None,
     ) -> Response:
-        day = await calendar.past(as_of)
+        cut = await calendar.cut(as_of, known_at)
         wanted = {
             "protocol": protocol,
             "timepoint": timepoint,
@@ -36,7 +37,7 @@ def predictor_routes(reader: PredictorReader, calendar: Calendar) -> APIRouter:
             "predictor": predictor,
             "model": model,
         }
-        rows, current = await reader.rows(caller, day, site_id)
-        return answer(as_of=day or await calendar.today(), current=current, rows=matching(rows, wanted))
+        rows, current = await reader.rows(caller, cut, site_id)
+        return answer(**await calendar.shown(cut), current=current, rows=matching(rows, wanted))
 
     return router

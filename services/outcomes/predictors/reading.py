@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import partial
 
 import numpy as np
 
 from services.outcomes.predictors.models import COLUMNS, UNITS, Cases, Predictor, analyse, as_row
+from services.runtime.cut import Cut, source_at
 from services.stream.definition import Cursor, Settled
 
 # Two narrow tables instead of one wide one, and as of today an endpoint at a time: a store has little memory. As of
@@ -42,22 +42,21 @@ class Analysis:
     multivariable: Sequence[str]
 
 
-def read_analyses(cursor: Cursor, day: date | None = None, site_id: str | None = None) -> list[Analysis]:
-    """Every analysis of the protocols, of all patients or one centre's; `day` None: as of today."""
+def read_analyses(cursor: Cursor, cut: Cut | None = None, site_id: str | None = None) -> list[Analysis]:
+    """Every analysis of the protocols, of all patients or one centre's; at `cut`, None: today's."""
     known = ", ".join(UNITS)
-    dated = f"_at(DATE '{day}')" if day else ""
     of_site = "site_id = $site_id" if site_id else "true"
     site = {"site_id": site_id} if site_id else {}
     analyses = cursor.execute(ANALYSES).fetchall()
     cursor.execute(CASES)
-    adding = partial(ADD_CASES.format, states=f"endpoint_states{dated}", of_site=of_site)
-    if day:
+    adding = partial(ADD_CASES.format, states=source_at("endpoint_states", cut), of_site=of_site)
+    if cut:
         cursor.execute(adding(of_analysis="true"), site)
     else:
         for _, protocol, timepoint, endpoint in analyses:
             one = {"protocol": protocol, "timepoint": timepoint, "endpoint": endpoint}
             cursor.execute(adding(of_analysis=ONE), site | one)
-    characteristics = f"baseline_characteristics{dated}"
+    characteristics = source_at("baseline_characteristics", cut)
     cursor.execute(KNOWN.format(known=known, characteristics=characteristics, of_site=of_site), site)
     found = []
     for number, protocol, timepoint, endpoint in analyses:

@@ -95,7 +95,7 @@ class _Pages:
 
     async def timeline(self, request: Request, caller: Caller, patient_id: str, as_of: str) -> Response:
         """What happened to a patient."""
-        found = await self.reader.patient(caller, patient_id, await self.reader.calendar.past(as_of))
+        found = await self.reader.patient(caller, patient_id, await self.reader.calendar.cut(as_of))
         return self.site.page(
             request,
             "timeline.html",
@@ -124,12 +124,12 @@ class _Pages:
         }
 
     async def _incidence(self, request: Request, caller: Caller, wanted: dict[str, str]) -> dict[str, Any]:
-        day = await self.reader.calendar.past(wanted.get("as_of"))
+        cut = await self.reader.calendar.cut(wanted.get("as_of"))
         sites = await self.reader.sites(caller)
         site = wanted.get("at") or None
         if site and site not in sites:
             raise not_here("centre")
-        rows = matching(await self.reader.incidence(caller, day), {})
+        rows = matching(await self.reader.incidence(caller, cut), {})
         drugs = sorted({row["drug"] for row in rows}, key=lambda drug: (-_people(rows, drug), drug))
         drug = wanted.get("drug") or (drugs[0] if drugs else None)
         shown = [row for row in rows if row["drug"] == drug and row["site_id"] == site]
@@ -143,11 +143,11 @@ class _Pages:
             "drugs": drugs,
             "drug": drug,
             "site_shown": site,
-            "as_of": day or await self.reader.calendar.today(),
-            "is_past": day is not None,
+            **await self.reader.calendar.shown(cut),
+            "is_past": cut is not None,
             "incidence_query": {name: value for name, value in wanted.items() if value},
             "axis": axis_for([row["ci_high"] for row in shown if row["ci_high"] is not None], width=360),
-            "published": None if site or day else self._published(drug),
+            "published": None if site or cut else self._published(drug),
             "outcomes": self.site.address(request, "outcomes", "/"),
         }
 
