@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 
 from schemas.protocol import Protocol, Regression
+from services.outcomes.compiled import macros
 from services.outcomes.outbox import TABLES
 from services.outcomes.plan import Scheme, limit_of, make_plan
 from services.outcomes.predictors.reading import PREDICTORS_TABLE
@@ -35,17 +36,18 @@ CREATE OR REPLACE TABLE scheme_drugs (scheme TINYINT, drug VARCHAR);
 CREATE OR REPLACE TABLE scheme_therapies (scheme TINYINT, drug VARCHAR);
 CREATE OR REPLACE TABLE scheme_corticosteroids (scheme TINYINT, drug VARCHAR);
 CREATE OR REPLACE TABLE scheme_times (scheme TINYINT, time TINYINT, timepoint VARCHAR);
+CREATE OR REPLACE TABLE protocol_times (protocol VARCHAR, number TINYINT, scheme TINYINT, time TINYINT);
 CREATE OR REPLACE TABLE scheme_windows (
     scheme TINYINT, time TINYINT, parameter TINYINT, target SMALLINT, opens SMALLINT, closes SMALLINT,
     timepoint VARCHAR, name VARCHAR);
 CREATE OR REPLACE TABLE scheme_atoms (
-    scheme TINYINT, bit HUGEINT, parameter TINYINT, kind VARCHAR, measure VARCHAR, operator VARCHAR,
+    scheme TINYINT, bit BIGINT, parameter TINYINT, kind VARCHAR, measure VARCHAR, operator VARCHAR,
     limit_value DECIMAL(18, 9), baseline4_fall DECIMAL(18, 9), baseline4_rule VARCHAR, baseline_zero_fails BOOLEAN,
     days INTEGER, laboratory BOOLEAN, fixed DECIMAL(18, 9), miller BOOLEAN, inclusive BOOLEAN);
 CREATE OR REPLACE TABLE schedule (
-    protocol VARCHAR, scheme TINYINT, time TINYINT, timepoint VARCHAR, endpoint VARCHAR, ordinal INTEGER, rule VARCHAR,
-    lead TINYINT, parameters BIGINT, opens INTEGER, closes INTEGER, needs_baseline BOOLEAN, clauses HUGEINT[],
-    responses HUGEINT[][], after TINYINT, population HUGEINT[], population_parameters BIGINT, baseline_reason VARCHAR,
+    protocol VARCHAR, scheme TINYINT, time TINYINT, timepoint VARCHAR, endpoint VARCHAR, bit BIGINT, ordinal INTEGER,
+    rule VARCHAR, lead TINYINT, parameters BIGINT, opens INTEGER, closes INTEGER, needs_baseline BOOLEAN,
+    clauses BIGINT[], responses BIGINT[][], after TINYINT, population BIGINT[], population_parameters BIGINT, baseline_reason VARCHAR,
     observed_when_due BOOLEAN, headline_parameters BIGINT);
 """
 """What the SQL reads of the protocols, as `services.outcomes.plan` compiles them."""
@@ -83,15 +85,17 @@ def fill_protocol_tables(con: duckdb.DuckDBPyConnection, protocols: Sequence[Pro
     plan = make_plan(protocols)
     _insert(con, "parameters", [(number, name) for name, number in plan.parameters.items()])
     for number, protocol in enumerate(plan.protocols, start=1):
-        _insert_protocol(con, number, protocol, plan.scheme_of[protocol.name].number)
+        _insert_protocol(con, number, protocol, plan.scheme_of[protocol.name])
     for scheme in plan.schemes:
         _insert_scheme(con, scheme, plan.parameters)
     _insert(con, "schedule", plan.steps)
+    con.execute(macros(plan))
 
 
-def _insert_protocol(con: duckdb.DuckDBPyConnection, number: int, protocol: Protocol, scheme: int) -> None:
+def _insert_protocol(con: duckdb.DuckDBPyConnection, number: int, protocol: Protocol, scheme: Scheme) -> None:
     name = protocol.name
-    _insert(con, "protocols", [(name, number, protocol.version, scheme)])
+    _insert(con, "protocols", [(name, number, protocol.version, scheme.number)])
+    _insert(con, "protocol_times", [(name, number, scheme.number, time) for time in scheme.times.values()])
     _insert(con, "protocol_estimands", [(name, estimand) for estimand in protocol.settings.missing])
     _insert(
         con,
@@ -186,8 +190,8 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Sequence[
 WAITING = Relation(
     "waiting",
     "SELECT dirty.patient_key, dirty.patient_id, since "
-    "FROM dirty SEMI JOIN (FROM changed_selected UNION FROM changed_treated UNION FROM changed_patients) "
-    "USING (patient_key) LEFT JOIN store.outbox USING (patient_key)",
+    "FROM dirty SEMI JOIN (FROM changed_selected UNION FROM changed_results UNION FROM changed_treated "
+    "UNION FROM changed_patients) USING (patient_key) LEFT JOIN store.outbox USING (patient_key)",
 )
 OUTBOX = (
     "DELETE FROM store.outbox WHERE patient_key IN (SELECT patient_key FROM waiting)",
@@ -216,8 +220,10 @@ OUTCOMES = StoreDefinition(
         Relation.load(SQL, "treated", stored=True),
         Relation.load(SQL, "patients", stored=True),
         Relation.load(SQL, "measurements"),
+        Relation.load(SQL, "chosen"),
+        Relation.load(SQL, "judged"),
         Relation.load(SQL, "selected", stored=True),
-        Relation.load(SQL, "answers", stored=True),
+        Relation.load(SQL, "results", stored=True),
     ],
     views=[
         Relation.load(SQL, name)

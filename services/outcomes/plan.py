@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from schemas.protocol_model import BASELINE, SCORES, Criterion, Parameter, Protocol
 
-MOST_ATOMS = 120
-"""A store keeps the answers of a patient at a time as bits of a 128-bit number."""
+MOST_ATOMS = 63
+"""A store keeps what a value decides as the bits of one number."""
 
 Clause = frozenset["Atom"]
 
@@ -85,6 +85,7 @@ class Step(NamedTuple):
     time: int
     timepoint: str
     endpoint: str
+    bit: int
     ordinal: int
     rule: str
     lead: int
@@ -227,6 +228,7 @@ def _steps(protocol: Protocol, scheme: Scheme, parameters: dict[str, int]) -> li
                     time=scheme.times[timepoint],
                     timepoint=timepoint,
                     endpoint=endpoint.name,
+                    bit=1 << ordinal,
                     ordinal=ordinal,
                     rule=endpoint.rule,
                     lead=parameters[seen[0]],

@@ -156,7 +156,7 @@ def test_a_running_store_is_queried_on_its_snapshot(registry: Registry) -> None:
 FIRST = "rowid = (SELECT min(rowid) FROM {table})"
 TAMPERING = [
     ("outcomes", "selected", "UPDATE {table} SET value = value + 1 WHERE parameter = 0", "patient_outcomes"),
-    ("outcomes", "answers", "UPDATE {table} SET met = failed, failed = met", "cohort_rates"),
+    ("outcomes", "results", "UPDATE {table} SET met = failed, failed = met", "cohort_rates"),
     ("outcomes", "events", f"DELETE FROM {{table}} WHERE {FIRST}", "events"),
     ("outcomes", "events", f"INSERT INTO {{table}} FROM {{table}} WHERE {FIRST}", "events"),
     (

@@ -6,7 +6,7 @@ WITH measured AS (  -- a censored value is no number
         max(value) FILTER (name = 'crp') AS crp,
         max(value) FILTER (name = 'fcal') AS fcal
     FROM selected AS s JOIN parameters USING (parameter)
-    WHERE s.time = 0 AND NOT s.carried AND s.comparator IS NULL
+    WHERE s.time = 0 AND s.comparator IS NULL
     GROUP BY s.scheme, s.patient_key
 )
 SELECT protocols.protocol, p.patient_id, p.site_id, t.drug,

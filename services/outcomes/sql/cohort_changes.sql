@@ -10,9 +10,9 @@ WITH pairs AS (
     JOIN protocols ON protocols.scheme = s.scheme
     JOIN treated AS t ON t.scheme = s.scheme AND t.patient_key = s.patient_key
     JOIN patients AS p ON p.patient_key = s.patient_key
-    JOIN (FROM selected WHERE time = 0 AND NOT carried) AS b
+    JOIN (FROM selected WHERE time = 0) AS b
         ON b.scheme = s.scheme AND b.patient_key = s.patient_key AND b.parameter = s.parameter
-    WHERE s.time > 0 AND NOT s.carried AND (SELECT today FROM clock) >= t.first_dose_on + w.closes
+    WHERE s.time > 0 AND (SELECT today FROM clock) >= t.first_dose_on + w.closes
       AND NOT s.segment_lost AND b.comparator IS NULL AND s.comparator IS NULL
 )
 SELECT protocol, timepoint, parameter, drug, site_id, count(*) AS n,

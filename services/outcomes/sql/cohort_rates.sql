@@ -1,5 +1,5 @@
 -- One row per protocol, timepoint, endpoint, drug, site (null = all) and estimand, as of today.
-WITH counts AS (
+WITH by_site AS (
     SELECT protocol, timepoint, endpoint, drug, site_id,
         count(*) FILTER (population AND NOT due) AS pending,
         count(*) FILTER (population AND due AND observed) AS settled_n,
@@ -12,6 +12,12 @@ WITH counts AS (
         count(*) FILTER (locf) AS locf_n,
         count(*) FILTER (locf IS NOT NULL) AS locf_denominator
     FROM endpoint_states WHERE drug IS NOT NULL
+    GROUP BY protocol, timepoint, endpoint, drug, site_id
+),
+counts AS (
+    SELECT protocol, timepoint, endpoint, drug, site_id,
+        sum(COLUMNS(* EXCLUDE (protocol, timepoint, endpoint, drug, site_id)))::BIGINT
+    FROM by_site
     GROUP BY GROUPING SETS ((protocol, timepoint, endpoint, drug), (protocol, timepoint, endpoint, drug, site_id))
 ),
 rates AS (

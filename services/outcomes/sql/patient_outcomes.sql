@@ -3,7 +3,7 @@
 WITH used AS (
     SELECT patient_key, scheme, time,
         list(struct_pack(parameter, value, comparator, on_date, study_offset, record) ORDER BY parameter) AS chosen
-    FROM selected WHERE NOT carried GROUP BY patient_key, scheme, time
+    FROM selected GROUP BY patient_key, scheme, time
 ),
 shown AS (
     SELECT e.*,

@@ -1,0 +1,65 @@
+-- One row per scheme and measurement: which comparisons hold and which fail, as bits, and what a fall is reckoned from.
+WITH steroids AS (SELECT scheme, r.* FROM current_records AS r JOIN scheme_corticosteroids USING (drug) WHERE event_type = 'treatment'),
+steroid_spans AS (  -- R2.5: opened by a start, dose change, resumption or rescue; ended by the drug's next stop
+    SELECT o.scheme, o.patient_key, o.on_date AS first_on, min(e.on_date) AS last_on
+    FROM steroids AS o
+    LEFT JOIN steroids AS e ON e.scheme = o.scheme AND e.patient_key = o.patient_key AND e.drug = o.drug
+        AND e.action IN ('stop', 'interrupt') AND e.on_date >= o.on_date
+    WHERE o.action NOT IN ('stop', 'interrupt')
+    GROUP BY o.scheme, o.patient_key, o.record_key, o.on_date
+    UNION ALL
+    SELECT scheme, patient_key, on_date, on_date FROM current_records CROSS JOIN schemes
+    WHERE event_type = 'visit' AND corticosteroid
+),
+steroid_days AS (  -- days from the last steroid day to each CDAI
+    SELECT m.scheme, m.record_key, 0::TINYINT AS parameter,
+        min(m.on_date - least(m.on_date, s.last_on))::INTEGER AS steroid_gap
+    FROM measurements AS m
+    JOIN steroid_spans AS s ON s.scheme = m.scheme AND s.patient_key = m.patient_key AND s.first_on <= m.on_date
+    WHERE m.parameter = 0
+    GROUP BY m.scheme, m.record_key
+),
+steroid_histories AS (SELECT DISTINCT scheme, patient_key, true AS recorded FROM steroids),
+steroid_statements AS (
+    SELECT DISTINCT patient_key, on_date, true AS stated FROM current_records
+    WHERE event_type = 'visit' AND corticosteroid IS NOT NULL
+),
+placed AS (
+    SELECT t.scheme, m.* EXCLUDE (scheme), CASE WHEN m.highest_item IS NOT NULL
+        THEN coalesce(m.segments[1], 0) > 0 AND m.segments[1] = m.value END AS isolated_ileal
+    FROM measurements AS m
+    JOIN treated AS t ON t.patient_key = m.patient_key AND (m.scheme IS NULL OR m.scheme = t.scheme)
+),
+baselines AS (
+    SELECT p.scheme, p.patient_key, p.parameter, p.value, p.comparator, p.ref_high, p.age_limit, p.segments, p.isolated_ileal
+    FROM placed AS p
+    JOIN (FROM chosen WHERE time = 0) AS c
+        ON c.scheme = p.scheme AND c.observed = p.record_key AND c.parameter = p.parameter
+),
+compared AS (
+    SELECT p.*, b.value AS baseline_value, b.comparator AS baseline_comparator, b.ref_high AS baseline_ref_high,
+        b.age_limit AS baseline_age_limit, b.isolated_ileal AS baseline_isolated_ileal,
+        -- R2.7: over segments explored at both visits; a total without segments stands for all of them
+        CASE WHEN p.segments IS NULL OR b.segments IS NULL OR segment_lost(b.segments, p.segments) THEN b.value
+             ELSE shared_score(b.segments, p.segments) END AS baseline_common,
+        CASE WHEN p.segments IS NULL OR b.segments IS NULL THEN p.value
+             ELSE shared_score(p.segments, b.segments) END AS value_common,
+        coalesce(p.segments IS NOT NULL AND segment_lost(b.segments, p.segments), false) AS segment_lost,
+        d.steroid_gap, coalesce(h.recorded, st.stated, false) AS steroids_known
+    FROM placed AS p
+    LEFT JOIN baselines AS b USING (scheme, patient_key, parameter)
+    LEFT JOIN steroid_days AS d ON d.record_key = p.record_key AND d.parameter = p.parameter AND d.scheme = p.scheme
+    LEFT JOIN steroid_histories AS h ON h.scheme = p.scheme AND h.patient_key = p.patient_key
+    LEFT JOIN steroid_statements AS st ON st.patient_key = p.patient_key AND st.on_date = p.on_date
+)
+SELECT scheme, patient_key, parameter, record_key,
+    CASE WHEN segment_lost THEN 0 ELSE criteria_met(  -- R2.7: with a lost segment one can only be known to have failed
+        scheme, parameter, value, comparator, ref_high, age_limit, highest_item, ulceration, value - narrowing,
+        isolated_ileal, baseline_value, baseline_comparator, baseline_ref_high, baseline_age_limit,
+        baseline_isolated_ileal, baseline_common, value_common, steroid_gap, steroids_known) END AS met,
+    criteria_failed(
+        scheme, parameter, value, comparator, ref_high, age_limit, highest_item, ulceration, value - narrowing,
+        isolated_ileal, baseline_value, baseline_comparator, baseline_ref_high, baseline_age_limit,
+        baseline_isolated_ileal, baseline_common, value_common, steroid_gap, steroids_known) AS failed,
+    baseline_common, value_common, segment_lost
+FROM compared
