@@ -47,7 +47,8 @@ CREATE OR REPLACE TABLE scheme_atoms (
 CREATE OR REPLACE TABLE schedule (
     protocol VARCHAR, scheme TINYINT, time TINYINT, timepoint VARCHAR, endpoint VARCHAR, bit BIGINT, ordinal INTEGER,
     rule VARCHAR, lead TINYINT, parameters BIGINT, opens INTEGER, closes INTEGER, needs_baseline BOOLEAN,
-    clauses BIGINT[], responses BIGINT[][], after TINYINT, population BIGINT[], population_parameters BIGINT, baseline_reason VARCHAR,
+    clauses BIGINT[], responses BIGINT[][], after TINYINT, population BIGINT[], population_parameters BIGINT,
+    baseline_reason VARCHAR,
     observed_when_due BOOLEAN, headline_parameters BIGINT);
 """
 """What the SQL reads of the protocols, as `services.outcomes.plan` compiles them."""
