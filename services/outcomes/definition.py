@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from schemas.protocol import Protocol, Regression
-from services.outcomes.compiled import macros
+from services.outcomes.compiled import composite_macros
 from services.outcomes.outbox import TABLES
 from services.outcomes.plan import Scheme, limit_of, make_plan
 from services.outcomes.predictors.reading import PREDICTORS_TABLE
@@ -36,7 +36,6 @@ CREATE OR REPLACE TABLE scheme_drugs (scheme TINYINT, drug VARCHAR);
 CREATE OR REPLACE TABLE scheme_therapies (scheme TINYINT, drug VARCHAR);
 CREATE OR REPLACE TABLE scheme_corticosteroids (scheme TINYINT, drug VARCHAR);
 CREATE OR REPLACE TABLE scheme_times (scheme TINYINT, time TINYINT, timepoint VARCHAR);
-CREATE OR REPLACE TABLE protocol_times (protocol VARCHAR, number TINYINT, scheme TINYINT, time TINYINT);
 CREATE OR REPLACE TABLE scheme_windows (
     scheme TINYINT, time TINYINT, parameter TINYINT, target SMALLINT, opens SMALLINT, closes SMALLINT,
     timepoint VARCHAR, name VARCHAR);
@@ -45,10 +44,9 @@ CREATE OR REPLACE TABLE scheme_atoms (
     limit_value DECIMAL(18, 9), baseline4_fall DECIMAL(18, 9), baseline4_rule VARCHAR, baseline_zero_fails BOOLEAN,
     days INTEGER, laboratory BOOLEAN, fixed DECIMAL(18, 9), miller BOOLEAN, inclusive BOOLEAN);
 CREATE OR REPLACE TABLE schedule (
-    protocol VARCHAR, scheme TINYINT, time TINYINT, timepoint VARCHAR, endpoint VARCHAR, bit BIGINT, ordinal INTEGER,
-    rule VARCHAR, lead TINYINT, parameters BIGINT, opens INTEGER, closes INTEGER, needs_baseline BOOLEAN,
-    clauses BIGINT[], responses BIGINT[][], after TINYINT, population BIGINT[], population_parameters BIGINT,
-    baseline_reason VARCHAR,
+    protocol VARCHAR, scheme TINYINT, time TINYINT, timepoint VARCHAR, endpoint VARCHAR, answer BIGINT,
+    ordinal INTEGER, rule VARCHAR, lead TINYINT, parameters BIGINT, opens INTEGER, closes INTEGER,
+    needs_baseline BOOLEAN, after TINYINT, qualifies BIGINT, population_parameters BIGINT, baseline_reason VARCHAR,
     observed_when_due BOOLEAN, headline_parameters BIGINT);
 """
 """What the SQL reads of the protocols, as `services.outcomes.plan` compiles them."""
@@ -86,17 +84,16 @@ def fill_protocol_tables(con: duckdb.DuckDBPyConnection, protocols: Sequence[Pro
     plan = make_plan(protocols)
     _insert(con, "parameters", [(number, name) for name, number in plan.parameters.items()])
     for number, protocol in enumerate(plan.protocols, start=1):
-        _insert_protocol(con, number, protocol, plan.scheme_of[protocol.name])
+        _insert_protocol(con, number, protocol, plan.scheme_of[protocol.name].number)
     for scheme in plan.schemes:
         _insert_scheme(con, scheme, plan.parameters)
     _insert(con, "schedule", plan.steps)
-    con.execute(macros(plan))
+    con.execute(composite_macros(plan))
 
 
-def _insert_protocol(con: duckdb.DuckDBPyConnection, number: int, protocol: Protocol, scheme: Scheme) -> None:
+def _insert_protocol(con: duckdb.DuckDBPyConnection, number: int, protocol: Protocol, scheme: int) -> None:
     name = protocol.name
-    _insert(con, "protocols", [(name, number, protocol.version, scheme.number)])
-    _insert(con, "protocol_times", [(name, number, scheme.number, time) for time in scheme.times.values()])
+    _insert(con, "protocols", [(name, number, protocol.version, scheme)])
     _insert(con, "protocol_estimands", [(name, estimand) for estimand in protocol.settings.missing])
     _insert(
         con,

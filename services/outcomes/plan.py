@@ -1,8 +1,10 @@
 """Protocols made ready for the store: what they share, and every endpoint as sets of bits.
 
 Protocols that choose values alike (drugs, windows, conventions of the CDAI) are one *scheme*: values are chosen
-once for all of them. A criterion of one comparison is an *atom*; an endpoint is true when each of its clauses has a
-true atom, and false when one has only false ones (conjunctive normal form; it holds for three values, R0.2).
+once for all of them. A criterion of one comparison is an *atom*, and has a bit. A clause, several atoms, is true when
+one of them is, and false when all are; an endpoint is true when all of its clauses are, and false when one is
+(conjunctive normal form; it holds for three values, R0.2). An endpoint of one clause is told from its atoms' bits;
+any other is a *composite* with a bit of its own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +12,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from schemas.protocol_model import BASELINE, SCORES, Criterion, Parameter, Protocol
+from schemas.protocol_model import BASELINE, SCORES, Criterion, Endpoint, Parameter, Protocol
 
-MOST_ATOMS = 63
-"""A store keeps what a value decides as the bits of one number."""
+MOST_BITS = 63
+"""A store keeps what a patient's values decide at a time as the bits of one number."""
 
 Clause = frozenset["Atom"]
+Composite = tuple[tuple[Clause, ...], ...]
+"""Endpoints in conjunctive normal form, of which the first that is known decides (R4.9); mostly one."""
 
 
 class Limit(NamedTuple):
@@ -51,8 +55,8 @@ class Scheme:
 
     number: int
     first: Protocol
-    atoms: dict[Atom, int] = field(default_factory=dict)
-    """Atoms and the numbers of their bits."""
+    bits: "dict[Atom | Composite, int]" = field(default_factory=dict)
+    """Atoms and composites, and the numbers of their bits."""
 
     @property
     def times(self) -> dict[str, int]:
@@ -72,9 +76,23 @@ class Scheme:
                 if window is not None:
                     yield time, parameters[name], target, *window, timepoint, name
 
+    @property
+    def atoms(self) -> dict[Atom, int]:
+        """Atoms and the numbers of their bits."""
+        return {of: number for of, number in self.bits.items() if isinstance(of, Atom)}
+
+    @property
+    def composites(self) -> dict[Composite, int]:
+        """Composites and the numbers of their bits."""
+        return {of: number for of, number in self.bits.items() if not isinstance(of, Atom)}
+
     def mask(self, clause: Clause) -> int:
         """The bits of a clause."""
-        return sum(1 << self.atoms[atom] for atom in clause)
+        return sum(1 << self.bits[atom] for atom in clause)
+
+    def answer(self, of: Composite) -> int:
+        """The clause that tells whether it holds: its only one, or its own bit."""
+        return self.mask(of[0][0]) if _is_clause(of) else 1 << self.bits[of]
 
 
 class Step(NamedTuple):
@@ -85,7 +103,7 @@ class Step(NamedTuple):
     time: int
     timepoint: str
     endpoint: str
-    bit: int
+    answer: int
     ordinal: int
     rule: str
     lead: int
@@ -93,10 +111,8 @@ class Step(NamedTuple):
     opens: int
     closes: int
     needs_baseline: bool
-    clauses: list[int]
-    responses: list[list[int]]
     after: int | None
-    population: list[int]
+    qualifies: int | None
     population_parameters: int
     baseline_reason: str | None
     observed_when_due: bool
@@ -124,8 +140,8 @@ def make_plan(protocols: Sequence[Protocol]) -> Plan:
     for protocol in protocols:
         scheme = _scheme_for(protocol, schemes)
         scheme_of[protocol.name] = scheme
-        for atom in _atoms(protocol):
-            scheme.atoms.setdefault(atom, len(scheme.atoms))
+        for part in _parts(protocol):
+            scheme.bits.setdefault(part, len(scheme.bits))
     steps = tuple(
         step for protocol in protocols for step in _steps(protocol, scheme_of[protocol.name], parameters)
     )
@@ -156,9 +172,9 @@ def limit_of(rules: Parameter) -> Limit:
 
 
 def _scheme_for(protocol: Protocol, schemes: list[Scheme]) -> Scheme:
-    atoms = _atoms(protocol)
+    parts = _parts(protocol)
     for scheme in schemes:
-        if _choosing(scheme.first) == _choosing(protocol) and len({*scheme.atoms, *atoms}) <= MOST_ATOMS:
+        if _choosing(scheme.first) == _choosing(protocol) and len({*scheme.bits, *parts}) <= MOST_BITS:
             return scheme
     schemes.append(Scheme(len(schemes), protocol))
     return schemes[-1]
@@ -172,12 +188,32 @@ def _choosing(protocol: Protocol) -> tuple[object, ...]:
     return settings, windows, protocol.baseline, list(protocol.timepoint.items()), lists
 
 
-def _atoms(protocol: Protocol) -> list[Atom]:
-    """Every atom of a protocol, once, in the order of the file: bits must not change from run to run."""
-    wanted = [endpoint.name for endpoint in protocol.endpoints]
-    wanted += [part for population in protocol.population.values() for part in population.all_of]
-    simple = [atom for name in wanted for atom in protocol.atoms(name)]
-    return list(dict.fromkeys(_atom(protocol, protocol.criteria[name]) for name in simple))
+def _parts(protocol: Protocol) -> "list[Atom | Composite]":
+    """Every atom and composite of a protocol, once, in the order of the file: bits must not change from run to run."""
+    wanted = [_composite(protocol, endpoint) for endpoint in protocol.endpoints]
+    wanted += [_population(protocol, endpoint) for endpoint in protocol.endpoints]
+    parts: list[Atom | Composite] = []
+    for composite in wanted:
+        parts += [atom for clauses in composite for clause in clauses for atom in sorted(clause, key=repr)]
+        parts += [] if _is_clause(composite) else [composite]
+    return [part for part in dict.fromkeys(parts) if part]
+
+
+def _composite(protocol: Protocol, endpoint: Endpoint) -> Composite:
+    delayed = _delayed(protocol, endpoint)
+    names = (delayed.response or ()) if delayed else (endpoint.name,)
+    return tuple(tuple(clauses_of(protocol, name)) for name in names)
+
+
+def _population(protocol: Protocol, endpoint: Endpoint) -> Composite:
+    """What a baseline must fulfil for its patient to count; nothing where all count."""
+    parts = protocol.population[endpoint.population].all_of
+    clauses = dict.fromkeys(clause for part in parts for clause in clauses_of(protocol, part))
+    return (tuple(clauses),) if clauses else ()
+
+
+def _is_clause(of: Composite) -> bool:
+    return len(of) == 1 and len(of[0]) == 1
 
 
 def _atom(protocol: Protocol, criterion: Criterion) -> Atom:
@@ -208,9 +244,6 @@ def _steps(protocol: Protocol, scheme: Scheme, parameters: dict[str, int]) -> li
     def bits(names: Sequence[str]) -> int:
         return sum(1 << parameters[name] for name in names)
 
-    def masks(name: str) -> list[int]:
-        return [scheme.mask(clause) for clause in clauses_of(protocol, name)]
-
     headline = bits(tuple({p for name in protocol.headline for p in protocol.parameters(name)}))
     steps = []
     for ordinal, endpoint in enumerate(protocol.endpoints):
@@ -228,7 +261,7 @@ def _steps(protocol: Protocol, scheme: Scheme, parameters: dict[str, int]) -> li
                     time=scheme.times[timepoint],
                     timepoint=timepoint,
                     endpoint=endpoint.name,
-                    bit=1 << ordinal,
+                    answer=scheme.answer(_composite(protocol, endpoint)),
                     ordinal=ordinal,
                     rule=endpoint.rule,
                     lead=parameters[seen[0]],
@@ -236,10 +269,10 @@ def _steps(protocol: Protocol, scheme: Scheme, parameters: dict[str, int]) -> li
                     opens=opens,
                     closes=closes,
                     needs_baseline=protocol.needs_baseline(endpoint.name),
-                    clauses=[] if delayed else masks(endpoint.name),
-                    responses=[masks(name) for name in delayed.response or ()] if delayed else [],
                     after=scheme.times[delayed.after] if delayed and delayed.after else None,
-                    population=[mask for part in population.all_of for mask in masks(part)],
+                    qualifies=scheme.answer(judging)
+                    if (judging := _population(protocol, endpoint))
+                    else None,
                     population_parameters=bits(tuple(dict.fromkeys(judged))),
                     baseline_reason=population.reason,
                     observed_when_due=population.observed_when_due,

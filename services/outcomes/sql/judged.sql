@@ -36,8 +36,10 @@ baselines AS (
     JOIN (FROM chosen WHERE time = 0) AS c
         ON c.scheme = p.scheme AND c.observed = p.record_key AND c.parameter = p.parameter
 ),
-compared AS (
-    SELECT p.*, b.value AS baseline_value, b.comparator AS baseline_comparator, b.ref_high AS baseline_ref_high,
+paired AS (  -- with the baseline
+    SELECT p.scheme, p.patient_key, p.parameter, p.record_key, p.value, p.comparator, p.ref_high, p.age_limit,
+        p.highest_item, p.ulceration, p.value - p.narrowing AS without_narrowing, p.isolated_ileal,
+        b.value AS baseline_value, b.comparator AS baseline_comparator, b.ref_high AS baseline_ref_high,
         b.age_limit AS baseline_age_limit, b.isolated_ileal AS baseline_isolated_ileal,
         -- R2.7: over segments explored at both visits; a total without segments stands for all of them
         CASE WHEN p.segments IS NULL OR b.segments IS NULL OR segment_lost(b.segments, p.segments) THEN b.value
@@ -51,15 +53,30 @@ compared AS (
     LEFT JOIN steroid_days AS d ON d.record_key = p.record_key AND d.parameter = p.parameter AND d.scheme = p.scheme
     LEFT JOIN steroid_histories AS h ON h.scheme = p.scheme AND h.patient_key = p.patient_key
     LEFT JOIN steroid_statements AS st ON st.patient_key = p.patient_key AND st.on_date = p.on_date
+),
+compared AS (
+    SELECT p.*, a.bit, CASE a.kind
+        WHEN 'threshold' THEN holds(
+            CASE a.measure WHEN 'total' THEN value WHEN 'highest_item' THEN highest_item WHEN 'ulceration' THEN ulceration
+                WHEN 'without_narrowing' THEN without_narrowing ELSE isolated_ileal::TINYINT END,
+            comparator, a.operator, a.limit_value)
+        WHEN 'fall' THEN reaches(baseline_common - value_common, a.operator, a.limit_value)
+        WHEN 'per_cent_fall' THEN fell_per_cent(baseline_common, value_common, a.operator, a.limit_value,
+            a.baseline4_fall, a.baseline4_rule, baseline_isolated_ileal, a.baseline_zero_fails)
+        WHEN 'normalisation' THEN CASE WHEN NOT is_normal(baseline_value, baseline_comparator,
+                upper_limit(a.laboratory, a.fixed, a.miller, baseline_ref_high, baseline_age_limit), a.inclusive)
+            THEN is_normal(value, comparator,
+                upper_limit(a.laboratory, a.fixed, a.miller, ref_high, age_limit), a.inclusive) END
+        WHEN 'raised' THEN NOT is_normal(value, comparator,
+            upper_limit(a.laboratory, a.fixed, a.miller, ref_high, age_limit), a.inclusive)
+        WHEN 'steroid_free' THEN CASE WHEN steroid_gap <= a.days THEN false WHEN steroids_known THEN true END
+        END AS met
+    FROM paired AS p JOIN scheme_atoms AS a USING (scheme, parameter)
 )
 SELECT scheme, patient_key, parameter, record_key,
-    CASE WHEN segment_lost THEN 0 ELSE criteria_met(  -- R2.7: with a lost segment one can only be known to have failed
-        scheme, parameter, value, comparator, ref_high, age_limit, highest_item, ulceration, value - narrowing,
-        isolated_ileal, baseline_value, baseline_comparator, baseline_ref_high, baseline_age_limit,
-        baseline_isolated_ileal, baseline_common, value_common, steroid_gap, steroids_known) END AS met,
-    criteria_failed(
-        scheme, parameter, value, comparator, ref_high, age_limit, highest_item, ulceration, value - narrowing,
-        isolated_ileal, baseline_value, baseline_comparator, baseline_ref_high, baseline_age_limit,
-        baseline_isolated_ileal, baseline_common, value_common, steroid_gap, steroids_known) AS failed,
-    baseline_common, value_common, segment_lost
+    coalesce(bit_or(bit) FILTER (met AND NOT segment_lost), 0) AS met,  -- R2.7: one lost can only be known to have failed
+    coalesce(bit_or(bit) FILTER (NOT met), 0) AS failed,
+    any_value(baseline_common) AS baseline_common, any_value(value_common) AS value_common,
+    any_value(segment_lost) AS segment_lost
 FROM compared
+GROUP BY scheme, patient_key, parameter, record_key

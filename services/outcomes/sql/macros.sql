@@ -1,8 +1,7 @@
 -- Raised to a floor; null stays null, which greatest() would not do.
 CREATE OR REPLACE MACRO at_least(floor, number) AS CASE WHEN number < floor THEN floor ELSE number END;
 
--- A number against a bound; of a censored one, only what holds for all it may stand for, else null (R3.4). Above and
--- at least are what these are not.
+-- A number against a bound; of a censored one, only what holds for all it may stand for, else null (R3.4).
 CREATE OR REPLACE MACRO below(value, comparator, bound) AS
     CASE WHEN comparator IS NULL THEN value < bound
          WHEN comparator = '<' THEN CASE WHEN value <= bound THEN true END
@@ -13,6 +12,10 @@ CREATE OR REPLACE MACRO at_most(value, comparator, bound) AS
          WHEN comparator = '>' THEN CASE WHEN value >= bound THEN false END
          WHEN comparator = '>=' THEN CASE WHEN value > bound THEN false END
          WHEN value <= bound THEN true END;
+
+CREATE OR REPLACE MACRO holds(value, comparator, operator, bound) AS
+    CASE operator WHEN '<' THEN below(value, comparator, bound) WHEN '>=' THEN NOT below(value, comparator, bound)
+                  WHEN '<=' THEN at_most(value, comparator, bound) ELSE NOT at_most(value, comparator, bound) END;
 
 -- R3.1: is a result within its upper limit?
 CREATE OR REPLACE MACRO is_normal(value, comparator, upper_limit, inclusive) AS
@@ -56,8 +59,9 @@ CREATE OR REPLACE MACRO fell_per_cent(baseline, value, operator, per_cent, fall_
                 <> reaches(100 * (baseline - value) - per_cent * baseline, operator, 0) THEN NULL
          ELSE reaches(100 * (baseline - value) - per_cent * baseline, operator, 0) END;
 
--- Bits of what is met and of what failed, for one bit: true, false, or unknown (R0.2).
-CREATE OR REPLACE MACRO told(mark, met, failed) AS CASE WHEN met & mark <> 0 THEN true WHEN failed & mark <> 0 THEN false END;
+-- R0.2: a clause of bits against what holds and what fails. True where one holds, false where all fail, else unknown.
+CREATE OR REPLACE MACRO told(clause, met, failed) AS
+    CASE WHEN met & clause <> 0 THEN true WHEN failed & clause = clause THEN false END;
 
 -- The texts of a list in their order, each once; no list is an empty one.
 CREATE OR REPLACE MACRO each_once(texts) AS

@@ -1,8 +1,8 @@
--- One row per treated patient, protocol and timepoint: which endpoints are met and which failed, as bits, for the values
--- observed and for the last ones carried forward; who is in their populations; and which parameters have a value.
+-- One row per treated patient, scheme and timepoint: which comparisons and composites hold and which fail, as bits, for
+-- the values observed, for the last ones carried forward, and at baseline; and which parameters have a value.
 WITH answers AS (
-    SELECT c.scheme, c.patient_key, c.time, bit_or(o.met) AS met, bit_or(o.failed) AS failed,
-        bit_or(u.met) AS unspoilt_met, bit_or(u.failed) AS unspoilt_failed,
+    SELECT c.scheme, c.patient_key, c.time, coalesce(bit_or(o.met), 0) AS met, coalesce(bit_or(o.failed), 0) AS failed,
+        coalesce(bit_or(u.met), 0) AS unspoilt_met, coalesce(bit_or(u.failed), 0) AS unspoilt_failed,
         bit_or(1::BIGINT << c.parameter) FILTER (c.observed IS NOT NULL) AS present,
         bit_or(1::BIGINT << c.parameter) FILTER (c.spoilt) AS spoilt
     FROM chosen AS c
@@ -10,23 +10,20 @@ WITH answers AS (
     LEFT JOIN judged AS u ON u.scheme = c.scheme AND u.record_key = c.unspoilt AND u.parameter = c.parameter
     GROUP BY c.scheme, c.patient_key, c.time
 ),
-filled AS (
-    SELECT t.patient_key, t.drug, t.first_dose_on, s.protocol, s.number, s.time,
-        coalesce(a.met, 0) AS met, coalesce(a.failed, 0) AS failed,
-        coalesce(a.unspoilt_met, 0) AS unspoilt_met, coalesce(a.unspoilt_failed, 0) AS unspoilt_failed,
-        coalesce(a.present, 0) AS present, coalesce(a.spoilt, 0) AS spoilt,
-        coalesce(b.met, 0) AS baseline_met, coalesce(b.failed, 0) AS baseline_failed,
-        coalesce(b.present, 0) AS baseline_present
-    FROM treated AS t
-    JOIN protocol_times AS s USING (scheme)
-    LEFT JOIN answers AS a ON a.scheme = t.scheme AND a.patient_key = t.patient_key AND a.time = s.time
-    LEFT JOIN (FROM answers WHERE time = 0) AS b ON b.scheme = t.scheme AND b.patient_key = t.patient_key
+composed AS (
+    SELECT scheme, patient_key, time, present, spoilt,
+        composites_met(scheme, met, failed) AS met, composites_failed(scheme, met, failed) AS failed,
+        composites_met(scheme, unspoilt_met, unspoilt_failed) AS carried_met,
+        composites_failed(scheme, unspoilt_met, unspoilt_failed) AS carried_failed
+    FROM answers
 )
-SELECT f.patient_key, p.patient_id, p.site_id, f.drug, f.first_dose_on, p.consent_withdrawn_on, f.protocol, f.time,
-    endpoints_met(number, met, failed) AS met, endpoints_failed(number, met, failed) AS failed,
-    endpoints_met(number, unspoilt_met, unspoilt_failed) AS carried_met,
-    endpoints_failed(number, unspoilt_met, unspoilt_failed) AS carried_failed,
-    populations_met(number, baseline_met, baseline_failed) AS qualified,
-    populations_failed(number, baseline_met, baseline_failed) AS disqualified,
-    present, spoilt, baseline_present
-FROM filled AS f JOIN patients AS p USING (patient_key)
+SELECT t.patient_key, p.patient_id, p.site_id, t.drug, t.first_dose_on, p.consent_withdrawn_on, t.scheme, s.time,
+    coalesce(a.met, 0) AS met, coalesce(a.failed, 0) AS failed,
+    coalesce(a.carried_met, 0) AS carried_met, coalesce(a.carried_failed, 0) AS carried_failed,
+    coalesce(b.met, 0) AS baseline_met, coalesce(b.failed, 0) AS baseline_failed,
+    coalesce(a.present, 0) AS present, coalesce(a.spoilt, 0) AS spoilt, coalesce(b.present, 0) AS baseline_present
+FROM treated AS t
+JOIN scheme_times AS s USING (scheme)
+JOIN patients AS p USING (patient_key)
+LEFT JOIN composed AS a ON a.scheme = t.scheme AND a.patient_key = t.patient_key AND a.time = s.time
+LEFT JOIN (FROM composed WHERE time = 0) AS b ON b.scheme = t.scheme AND b.patient_key = t.patient_key
