@@ -1,16 +1,14 @@
 """Events to send, a publisher without a broker, and the ingest API around either."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import orjson
 from fastapi import FastAPI
-from kafka import KafkaConsumer, TopicPartition
 
-from services.broker.topics import end_offsets
 from services.ingest.api import create_ingest_api
 from services.ingest.publisher import Publisher
 from services.ingest.records import Record
@@ -40,36 +38,6 @@ def lab(number: int = 1, **changes: Any) -> dict[str, Any]:
 def lines(*events: object) -> bytes:
     """Events as NDJSON."""
     return b"\n".join(orjson.dumps(event) for event in events)
-
-
-class Seen(NamedTuple):
-    """A record as a consumer sees it."""
-
-    topic: str
-    partition: int
-    key: bytes
-    value: bytes
-    headers: dict[str, bytes]
-    timestamp: int
-
-
-def read(client: dict[str, str], start: dict[tuple[str, int], int], topics: Iterable[str]) -> list[Seen]:
-    """All records from the offsets of `start` to the end, in order of partition and offset."""
-    ends = end_offsets(client, list(topics))
-    consumer = KafkaConsumer(**client, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=20)
-    seen: list[Seen] = []
-    try:
-        for (topic, partition), end in sorted(ends.items()):
-            place = TopicPartition(topic, partition)
-            consumer.assign([place])
-            consumer.seek(place, start.get((topic, partition), 0))
-            while consumer.position(place) < end:
-                for record in consumer.poll(timeout_ms=100).get(place, []):
-                    headers = dict(record.headers)
-                    seen.append(Seen(topic, partition, record.key, record.value, headers, record.timestamp))
-    finally:
-        consumer.close()
-    return seen
 
 
 class FakePublisher:

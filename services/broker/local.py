@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from services.broker.jars import DISTRIBUTION, default_cache_dir, kafka_jars
+from services.broker.one_node import ONE_NODE
 from services.broker.problems import BrokerProblem, BrokerUnavailable
 from services.broker.process import HOST, ChildBroker, free_port
 
@@ -30,6 +31,7 @@ class LocalKafka(ChildBroker):
     keeps_data: ClassVar[bool] = True
     start_within_s: ClassVar[float] = 90
     stop_within_s: ClassVar[float] = 10
+    heap_mib: ClassVar[int] = 512
 
     def __init__(
         self,
@@ -52,7 +54,7 @@ class LocalKafka(ChildBroker):
         )
         if not (self._logs / "meta.properties").exists():
             self._format(
-                [*java, "kafka.tools.StorageTool", "format", "-c", str(settings), "-t", _new_cluster_id()]
+                [*java, "kafka.tools.StorageTool", "format", "-c", str(settings), *self._format_options()]
             )
         return [*java, "kafka.Kafka", str(settings)]
 
@@ -72,31 +74,17 @@ class LocalKafka(ChildBroker):
                 f"another Kafka uses the folder {self.data_dir}: stop that one or name another folder"
             ) from error
 
+    def _format_options(self) -> list[str]:
+        return ["--cluster-id", new_cluster_id()]
+
     def _server_properties(self) -> dict[str, str]:
         controller = f"{HOST}:{free_port()}"
         return {
-            "process.roles": "broker,controller",
-            "node.id": "1",
+            **ONE_NODE,
             "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
-            "controller.listener.names": "CONTROLLER",
             "controller.quorum.voters": f"1@{controller}",
             "log.dirs": str(self._logs),
-            "auto.create.topics.enable": "false",
-            # After a kill the node may rejoin only when its old session has run out: 9 s by default.
-            "broker.session.timeout.ms": "3000",
-            "broker.heartbeat.interval.ms": "500",
-            "group.initial.rebalance.delay.ms": "0",
-            "log.cleaner.dedupe.buffer.size": "33554432",
-            # One node holds the only replica of Kafka's own topics too.
-            "offsets.topic.replication.factor": "1",
-            "offsets.topic.num.partitions": "4",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "transaction.state.log.num.partitions": "4",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
-            "share.coordinator.state.topic.num.partitions": "4",
             **self._properties,
         }
 
@@ -105,7 +93,7 @@ class LocalKafka(ChildBroker):
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         return [
-            "-Xmx512m",
+            f"-Xmx{self.heap_mib}m",
             "-XX:+ExitOnOutOfMemoryError",
             "-XX:-UsePerfData",
             f"-Djava.io.tmpdir={scratch}",
@@ -152,7 +140,7 @@ def _java_version(java: str) -> int:
     return int(match[1]) if match else 0
 
 
-def _new_cluster_id() -> str:
+def new_cluster_id() -> str:
     """A random id as Kafka writes them: 22 characters, the first no dash, which would read as an option."""
     while True:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

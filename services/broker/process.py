@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
@@ -48,11 +49,21 @@ def free_port() -> int:
     raise BrokerProblem(f"no free port found between {_PORTS.start} and {_PORTS.stop}: stop what holds them")
 
 
-def answers(bootstrap_servers: str) -> bool:
-    """Whether a broker there tells a client about itself, and all its partitions take records."""
-    host, _, port = bootstrap_servers.rpartition(":")
+def listens(address: str) -> bool:
+    """Whether something takes connections at this ``host:port``."""
+    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def answers(bootstrap_servers: str) -> bool:
+    """Whether a broker there tells a client about itself, and all its partitions take records."""
+    if not listens(bootstrap_servers):
+        return False
+    try:
         admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=2_000)
     except (OSError, KafkaError):
         return False
@@ -96,6 +107,16 @@ class ChildBroker(ABC):
         return f"{HOST}:{self.port}"
 
     @property
+    def client(self) -> dict[str, Any]:
+        """How kafka-python's clients connect: their keyword arguments."""
+        return {"bootstrap_servers": self.bootstrap_servers}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """How the services connect: the ``KAFKA_*`` variables."""
+        return {"KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers}
+
+    @property
     def pid(self) -> int | None:
         """The process id of the broker itself, None while it does not run."""
         process = self._process
@@ -108,6 +129,11 @@ class ChildBroker(ABC):
         """
         if self.pid is not None:
             return
+        self.launch()
+        self.wait_until_it_answers()
+
+    def launch(self) -> None:
+        """Start its process without waiting for it; for the nodes of a cluster, which need each other."""
         if threading.current_thread() is not threading.main_thread():
             # Linux ties a child to the thread that made it: the broker would die with this one.
             raise BrokerProblem("a broker must be started from the main thread")
@@ -118,6 +144,9 @@ class ChildBroker(ABC):
         self._make_data_dir()
         command = self._prepare()
         self._process = self._spawn(command)
+
+    def wait_until_it_answers(self) -> None:
+        """Return once it answers a client. Raises BrokerProblem where it does not, and leaves nothing running."""
         try:
             self._wait_until_it_answers()
         except BaseException:
@@ -141,6 +170,11 @@ class ChildBroker(ABC):
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def discard(self) -> None:
+        """Stop it and delete all it kept, its log too."""
+        self.stop()
+        shutil.rmtree(self.data_dir, ignore_errors=True)
 
     def __enter__(self) -> Self:
         self.start()
@@ -175,7 +209,7 @@ class ChildBroker(ABC):
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + self.start_within_s
-        while not answers(self.bootstrap_servers):
+        while not self._answers():
             if self.pid is None:
                 raise BrokerProblem(
                     f"the {self.name} broker ended at once{self._last_error()}; see {self.log}"
@@ -187,6 +221,9 @@ class ChildBroker(ABC):
             time.sleep(_POLL_S)
         if self.pid is None:
             raise BrokerProblem(f"something else answers on port {self.port}: choose another one")
+
+    def _answers(self) -> bool:
+        return answers(self.bootstrap_servers)
 
     def _last_error(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()

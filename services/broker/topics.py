@@ -19,6 +19,7 @@ from services.broker.problems import BrokerProblem, TopicDifference, TopicProble
 from services.broker.readiness import all_led
 
 Client = Mapping[str, Any]
+MIN_INSYNC = "min.insync.replicas"
 
 _DAY_MS = 86_400_000
 _END_OFFSETS_WITHIN_S = 15
@@ -27,14 +28,20 @@ _POLL_S = 0.05
 
 
 def ensure_topics(
-    client: Client, *, partitions: int | None = None, replication: int = -1, dead_letter_days: int = 90
+    client: Client,
+    *,
+    partitions: int | None = None,
+    replication: int = -1,
+    min_insync: int | None = None,
+    dead_letter_days: int = 90,
 ) -> tuple[str, ...]:
     """Make the missing topics, check all against the contract, return those made once all take records.
 
     ``partitions`` replaces the number of ``topics.toml`` for every topic; ``replication`` -1 leaves the
-    number of copies to the broker. Idempotent, and safe when several services do it at once. Nothing is
-    changed on a topic that exists: where its partitions or clean-up settings differ, or its copies are
-    fewer, TopicProblem names topic, setting, wanted and found value.
+    number of copies to the broker; ``min_insync`` is how many must have a record before it is acknowledged (None: 2
+    where a new topic gets three copies, else what the broker does). Idempotent, and safe when several services do it at once. Nothing is
+    changed on a topic that exists: where its partitions or clean-up settings differ, or its copies or those in
+    sync are fewer than asked for, TopicProblem names topic, setting, wanted and found value.
     """
     wanted = {
         name: {
@@ -46,9 +53,9 @@ def ensure_topics(
     }
     with _admin(client) as admin:
         missing = wanted.keys() - _described(admin, wanted).keys()
-        made = _create(admin, {name: _durable(spec) for name, spec in wanted.items() if name in missing})
+        made = _create(admin, {name: _durable(spec, min_insync) for name, spec in wanted.items() if name in missing})
         _wait_until_led(admin, wanted)
-        differences = tuple(_differences(admin, wanted))
+        differences = tuple(_differences(admin, wanted, min_insync))
     if differences:
         raise TopicProblem(differences)
     return made
@@ -118,11 +125,13 @@ def _configs(name: str, configs: Mapping[str, str], dead_letter_days: int) -> di
     return dict(configs)
 
 
-def _durable(spec: dict[str, Any]) -> dict[str, Any]:
+def _durable(spec: dict[str, Any], min_insync: int | None) -> dict[str, Any]:
     """With three replicas acks=all must mean two: else one lost disk may take what was acknowledged."""
-    if spec["replication_factor"] < 3:
-        return spec
-    return {**spec, "configs": {**spec["configs"], "min.insync.replicas": "2"}}
+    if min_insync is None:
+        if spec["replication_factor"] < 3:
+            return spec
+        min_insync = 2
+    return {**spec, "configs": {**spec["configs"], MIN_INSYNC: str(min_insync)}}
 
 
 def _create(admin: KafkaAdminClient, specs: dict[str, dict[str, Any]]) -> tuple[str, ...]:
@@ -157,7 +166,9 @@ def _described(admin: KafkaAdminClient, topics: Collection[str]) -> dict[str, di
     return {name: topic for name, topic in described.items() if not topic["error_code"]}
 
 
-def _differences(admin: KafkaAdminClient, wanted: dict[str, dict[str, Any]]) -> Iterator[TopicDifference]:
+def _differences(
+    admin: KafkaAdminClient, wanted: dict[str, dict[str, Any]], min_insync: int | None
+) -> Iterator[TopicDifference]:
     described = _described(admin, wanted)
     # All settings, unfiltered: the embedded broker marks none as changed and hangs up on a list of names.
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
@@ -171,10 +182,12 @@ def _differences(admin: KafkaAdminClient, wanted: dict[str, dict[str, Any]]) -> 
             yield TopicDifference(
                 name, "replication", f"{spec['replication_factor']} at least", str(replicas)
             )
+        found = {setting: config.get("value") for setting, config in configs.get(name, {}).items()}
         for setting, value in spec["configs"].items():
-            found = configs.get(name, {}).get(setting, {}).get("value")
-            if found != value:
-                yield TopicDifference(name, setting, value, found)
+            if found.get(setting) != value:
+                yield TopicDifference(name, setting, value, found.get(setting))
+        if min_insync is not None and int(found.get(MIN_INSYNC) or 1) < min_insync:
+            yield TopicDifference(name, MIN_INSYNC, f"{min_insync} at least", found.get(MIN_INSYNC))
 
 
 @contextmanager

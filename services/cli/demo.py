@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.protocol import load_protocol
-from services.broker import BrokerKind, open_broker
+from services.broker import KINDS, BrokerKind, open_broker
 from services.broker.process import free_port, is_free
 from services.ingest.files import Chunk, Reject
 from services.ingest.sending import Sender
@@ -60,22 +60,23 @@ SEVERITIES = ("critical", "high", "medium", "low")
 @click.option(
     "--broker",
     "kind",
-    type=click.Choice(["embedded", "local"]),
+    type=click.Choice(KINDS),
     default="embedded",
     show_default=True,
-    help="The broker: in memory, or Apache Kafka (needs Java 17).",
+    help="The broker: in memory, or Apache Kafka on Java 17 or in Docker.",
 )
 @click.option("--seed", type=int, default=SEED, show_default=True, help="Other patients, the same counts.")
 @click.pass_context
 def command(context: click.Context, once: bool, kind: BrokerKind, seed: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="week12-demo-"))
+    demonstration = _Demonstration(folder, kind, seed)
     try:
         with ending_on_signals():
-            lines = _Demonstration(folder, kind, seed).run(stay=not once)
+            lines = demonstration.run(stay=not once)
     except OperatorError as error:
         raise click.ClickException(f"{error} (the demonstration's files are kept in {folder})") from None
     except KeyboardInterrupt:
-        shutil.rmtree(folder, ignore_errors=True)
+        demonstration.forget()
         click.echo("Stopped before the end.", err=True)
         context.exit(130)
     if once and not all(line.agrees for line in lines):
@@ -84,7 +85,7 @@ def command(context: click.Context, once: bool, kind: BrokerKind, seed: int) -> 
         )
         click.echo(f'The stores are kept: week12 query "FROM cohort_rates" --store {folder}', err=True)
         context.exit(1)
-    shutil.rmtree(folder, ignore_errors=True)
+    demonstration.forget()
 
 
 class _Demonstration:
@@ -93,9 +94,10 @@ class _Demonstration:
     def __init__(self, folder: Path, kind: BrokerKind, seed: int) -> None:
         _forget_environment()
         self._seed = seed
-        broker = open_broker(kind, folder / "broker")
-        self._settings = _settings(folder, broker.bootstrap_servers)
-        self._supervisor = Supervisor(self._settings, broker, lambda line: click.echo(line, err=True))
+        self._folder = folder
+        self._broker = open_broker(kind, folder / "broker")
+        self._settings = _settings(folder, self._broker.bootstrap_servers)
+        self._supervisor = Supervisor(self._settings, self._broker, lambda line: click.echo(line, err=True))
         tokens = TokenStore(self._settings.tokens_path)
         self._sender = tokens.add("all-centres", ["submitter"])
         self._reader = tokens.add("you", ["registry_lead", "safety_officer"])
@@ -118,6 +120,11 @@ class _Demonstration:
             return lines
         finally:
             self._supervisor.stop()
+
+    def forget(self) -> None:
+        """Delete all that the run has left."""
+        self._broker.discard()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _send(self, requests: Sequence[Chunk]) -> None:
         ingest, outcomes, safety = places(self._settings)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from services.broker import Broker, BrokerKind, open_broker
+from services.broker import KINDS, Broker, BrokerKind, open_broker
 from services.local.supervisor import Supervisor, ending_on_signals
 from services.runtime.errors import OperatorError
 from services.runtime.places import places
@@ -17,8 +17,9 @@ HELP = """Run ingest, outcomes and safety on this machine, until Ctrl-C.
 
 Kafka is the one named by KAFKA_BOOTSTRAP_SERVERS. Without it, an Apache Kafka is started beside the services on
 port 9092, with its data in WEEK12_DATA_DIR/kafka: everything is still there at the next start (needs Java 17; the
-first start fetches Kafka with Maven). `--broker embedded` takes a broker in memory instead, which forgets all
-events when it stops: for trying things out, never for a registry.
+first start fetches Kafka with Maven). `--broker container` runs Apache Kafka in Docker instead, with its data in a
+volume that belongs to WEEK12_DATA_DIR. `--broker embedded` takes a broker in memory, which forgets all events when it
+stops: for trying things out, never for a registry.
 
 A service that ends is started again. Logs are in WEEK12_DATA_DIR/logs, one file a service. Ctrl-C stops everything
 within seconds.
@@ -37,7 +38,7 @@ _PORT = click.IntRange(1, 65535)
 @click.command(help=HELP)
 @click.option(
     "--broker",
-    type=click.Choice(["local", "embedded"]),
+    type=click.Choice(KINDS),
     help="The broker to start.  [default: local, or none where KAFKA_BOOTSTRAP_SERVERS is set]",
 )
 @click.option(
@@ -87,7 +88,7 @@ def _own_broker(kind: BrokerKind | None, settings: Settings, port: int) -> Broke
             err=True,
         )
         return open_broker("embedded", settings.data_dir / "embedded", port)
-    return open_broker("local", settings.data_dir / "kafka", port)
+    return open_broker(kind or "local", settings.data_dir / "kafka", port)
 
 
 def _run(supervisor: Supervisor) -> None:

@@ -51,5 +51,6 @@ def _make_topics(settings: Settings) -> None:
         {**settings.kafka_python_options(), "bootstrap_timeout_ms": 2_000},
         partitions=settings.partitions,
         replication=settings.replication_factor,
+        min_insync=settings.min_insync_replicas,
         dead_letter_days=settings.dead_letter_days,
     )

@@ -84,6 +84,12 @@ class Child:
         if self.running and self._process:
             self._process.terminate()
 
+    def kill(self) -> None:
+        """SIGKILL, and return when it is gone; nothing where it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
     def end(self, within: float) -> None:
         """Wait for its end, and kill it after so many seconds."""
         if self._process is None:

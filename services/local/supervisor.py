@@ -44,7 +44,7 @@ def child_environment(given: Mapping[str, str], settings: Settings, broker: Brok
     environment = dict(given)
     if broker:
         environment = {name: value for name, value in given.items() if not name.startswith("KAFKA_")}
-        environment["KAFKA_BOOTSTRAP_SERVERS"] = broker.bootstrap_servers
+        environment |= broker.environment
         if not broker.keeps_data:
             environment = {**IN_MEMORY, **environment}
     environment |= {

@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     partitions: Positive = 12
     replication_factor: int = Field(-1, ge=-1)
     """Copies of each new topic; -1 leaves it to the broker's default."""
+    min_insync_replicas: Positive | None = None
+    """Copies that must have a record before it is acknowledged; without it 2 of 3, else the broker's default."""
     dead_letter_days: Positive = 90
 
     batch_max_records: Positive = 5_000

@@ -9,17 +9,30 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
-from plugins.brokers import KINDS, start_or_skip
+from plugins.brokers import KINDS, shared_broker
 
 from schemas.topics import ALERT_ACTIONS, DEAD_LETTERS, EVENT_TOPICS, TOPICS
-from services.broker import Broker, TopicDifference, TopicProblem, open_broker
+from services.broker import Broker, BrokerKind, TopicDifference, TopicProblem, open_broker
 from services.broker.topics import end_offsets, ensure_topics, topic_ids
+from services.testing.plugin import start_or_skip
 
 DAY_MS = 24 * 60 * 60 * 1000
 
 
+@pytest.fixture(params=KINDS)
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """Each kind of broker in turn, shared by the whole run."""
+    return shared_broker(request, request.param)
+
+
+@pytest.fixture(params=KINDS)
+def own_broker(request: pytest.FixtureRequest, make_broker: Callable[[BrokerKind], Broker]) -> Broker:
+    """Each kind of broker in turn, started for this test alone, to be killed and restarted at will."""
+    return make_broker(request.param)
+
+
 def client(broker: Broker) -> dict[str, Any]:
-    return {"bootstrap_servers": broker.bootstrap_servers}
+    return broker.client
 
 
 def expect_gap(request: pytest.FixtureRequest, broker: Broker, reason: str) -> None:
@@ -144,7 +157,7 @@ def module_broker(
     broker = open_broker(request.param, tmp_path_factory.mktemp(request.param))
     start_or_skip(broker)
     yield broker
-    broker.stop()
+    broker.discard()
 
 
 @pytest.fixture
@@ -260,7 +273,7 @@ def test_compaction_keeps_the_newest_record_of_a_key(
         return [r.value for r in fetch(broker, fresh_topic) if r.key == b"k"] == [b"newest"]
 
     produce(broker, fresh_topic, [b"old", b"older", b"newest"])
-    assert eventually(compacted, within_s=40 if broker.name == "local" else 1)
+    assert eventually(compacted, within_s=1 if broker.name == "embedded" else 40)
 
 
 def test_a_compacted_topic_refuses_a_record_without_key(
@@ -276,7 +289,8 @@ def test_a_compacted_topic_refuses_a_record_without_key(
 
 
 def test_only_the_broker_that_keeps_data_says_so(broker: Broker) -> None:
-    assert broker.keeps_data == (broker.name == "local")
+    assert broker.keeps_data == (broker.name != "embedded")
+    assert broker.environment == {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers}
     assert broker.bootstrap_servers.startswith("127.0.0.1:")
 
 
@@ -311,7 +325,7 @@ def test_a_polite_stop_keeps_data_and_leaves_no_process(own_broker: Broker, fres
     began = time.monotonic()
     own_broker.stop()
     own_broker.stop()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 12
     assert own_broker.pid is None
     assert not exists(first)
 

@@ -38,9 +38,9 @@ Version = tuple[str, str, int]
 @pytest.mark.crash
 @pytest.mark.real_kafka
 def test_what_was_acknowledged_survives_ten_kills(
-    own_local_kafka: Broker, run_services: Callable[..., RunningServices], tmp_path: Path
+    own_kafka: Broker, run_services: Callable[..., RunningServices], tmp_path: Path
 ) -> None:
-    services = run_services(own_local_kafka, WEEK12_TODAY=str(UNTIL))
+    services = run_services(own_kafka, WEEK12_TODAY=str(UNTIL))
     events = [orjson.loads(line) for line in stream_registry(PLAN)]
     with Stream(services, events).sending() as stream:
         for victim in VICTIMS:
@@ -51,9 +51,9 @@ def test_what_was_acknowledged_survives_ten_kills(
     verified = services.week12("verify", "--published")
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
-    outcomes, alerts = services.newest(OUTCOMES), services.newest(ALERTS)
-    values = [record.value for record in services.records(*EVENT_TOPICS.values())]
-    assert not services.records(DEAD_LETTERS)
+    outcomes, alerts = services.topics.newest(OUTCOMES), services.topics.newest(ALERTS)
+    values = [record.value for record in services.topics.records(*EVENT_TOPICS.values())]
+    assert not services.topics.records(DEAD_LETTERS)
     services.stop()
     services.broker.stop()
     assert services.left_behind() == []

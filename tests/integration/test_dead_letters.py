@@ -94,8 +94,8 @@ def test_bad_records_become_dead_letters_and_stop_nothing(
     taken_back = [e for e in events if e["patient_id"] in gone or e is corrected]
     put(services, [good(event, gone=True) for event in taken_back])
     services.wait_until_settled()
-    outcomes, alerts = services.newest(OUTCOMES), services.newest(ALERTS)
-    assert len(services.records(DEAD_LETTERS)) == len(BAD)
+    outcomes, alerts = services.topics.newest(OUTCOMES), services.topics.newest(ALERTS)
+    assert len(services.topics.records(DEAD_LETTERS)) == len(BAD)
     services.stop()
     for name in STORES:  # of what is told only the key stays, for an erasure to find it
         kept = rows_of(services.store_path(name), "FROM dead_letters")
@@ -110,7 +110,7 @@ def test_bad_records_become_dead_letters_and_stop_nothing(
 
 def put(services: RunningServices, records: Sequence[Sent]) -> list[tuple[str, int, int]]:
     """Write records past ingest; where each stands: topic, partition, offset."""
-    producer = KafkaProducer(**services.kafka, acks="all", enable_idempotence=False, linger_ms=5)
+    producer = KafkaProducer(**services.topics.client, acks="all", enable_idempotence=False, linger_ms=5)
     futures = [producer.send(r.topic, r.value, r.key, partition=r.partition) for r in records]
     producer.flush()
     places = [future.get(30) for future in futures]
@@ -121,7 +121,7 @@ def put(services: RunningServices, records: Sequence[Sent]) -> list[tuple[str, i
 def expect_letters(services: RunningServices, bad: dict[tuple[str, int, int], Sent]) -> None:
     """One letter a bad record, with its bytes, where it stood and why, and nothing of what it said."""
     letters = {}
-    for letter in services.records(DEAD_LETTERS):
+    for letter in services.topics.records(DEAD_LETTERS):
         headers = {name: text.decode() for name, text in letter.headers.items()}
         place = (
             headers.pop("origin-topic"),

@@ -40,16 +40,16 @@ def test_the_cohort_in_disorder_gives_the_published_table(
     assert contents_of(Path(snapshot["path"]), "outcomes") == reference["outcomes"]
 
     told = [OUTCOMES, ALERTS, DEAD_LETTERS]
-    before = end_offsets(services.kafka, told)
+    before = end_offsets(services.topics.client, told)
     once = services.records_read("safety")
     services.send(events)  # the same file again
     services.wait_until_settled()
     assert services.records_read("safety") == 2 * once
-    assert end_offsets(services.kafka, told) == before, "what did not change was published again"
-    assert not services.records(DEAD_LETTERS)
+    assert end_offsets(services.topics.client, told) == before, "what did not change was published again"
+    assert not services.topics.records(DEAD_LETTERS)
     assert_published(services)
 
-    outcomes, alerts = services.newest(OUTCOMES), services.newest(ALERTS)
+    outcomes, alerts = services.topics.newest(OUTCOMES), services.topics.newest(ALERTS)
     services.stop()
     for name, tables in reference.items():
         assert services.contents(name) == tables, name

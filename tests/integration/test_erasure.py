@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
-from plugins.brokers import EAGER_CLEANER, start_or_skip
+from plugins.brokers import EAGER_CLEANER
 from plugins.services import RunningServices
 from twin.builders import adverse_event, consent, enrolment, lab, start, visit
 
 from schemas.topics import ALERT_ACTIONS, ALERTS, DEAD_LETTERS, ERASURES, EVENT_TOPICS, OUTCOMES, TOPICS
 from services.broker import Broker, BrokerKind
 from services.broker.local import LocalKafka
+from services.testing.plugin import start_or_skip
 
 Row = dict[str, Any]
 GONE, STAYS = "W12-GONE-77", "W12-STAYS-1"
@@ -118,7 +119,7 @@ def test_nothing_in_files_and_topics_tells_of_an_erased_patient(
     for name in ("outcomes", "safety"):
         assert services.reader(name).post("/v1/snapshot").status_code == 200
     told = (OUTCOMES, ALERTS, ALERT_ACTIONS, DEAD_LETTERS)
-    assert {r.topic for r in services.records(*told) if GONE in f"{r.key!r}{r.value!r}"} == set(told)
+    assert {r.topic for r in services.topics.records(*told) if GONE in f"{r.key!r}{r.value!r}"} == set(told)
 
     services.send([ERASE])
     services.kill("outcomes")  # at whatever point: what was begun goes on
@@ -126,7 +127,7 @@ def test_nothing_in_files_and_topics_tells_of_an_erased_patient(
     services.wait_until_ready()
     services.wait_until_settled()
     wait_until_ingest_knows(services)
-    newest = {(r.topic, r.key): r.value for r in services.records(*TOPICS)}
+    newest = {(r.topic, r.key): r.value for r in services.topics.records(*TOPICS)}
     named = {place: value for place, value in newest.items() if GONE.encode() in place[1]}
     assert len(named) >= len(data_of(GONE)) + 3
     assert set(named.values()) == {None}

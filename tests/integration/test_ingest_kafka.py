@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from ingest_helpers import FakePublisher, Ingest, Seen, lab, lines, read
+from ingest_helpers import FakePublisher, Ingest, lab, lines
 from kafka import KafkaAdminClient
+from plugins.brokers import EMBEDDED_AND_KAFKA, shared_broker
 
 from schemas import content_hash, parse_event, parse_record_key
 from schemas.topics import EVENT_TOPICS
@@ -25,6 +26,7 @@ from services.ingest.publisher import KafkaPublisher
 from services.ingest.records import partition_of
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings, load_settings
+from services.testing.topics import TopicRecord, read_topics
 
 LABS = EVENT_TOPICS["lab"]
 
@@ -74,28 +76,28 @@ async def until(
             await asyncio.sleep(0.02)
 
 
-Sees = Callable[[], Awaitable[list[Seen]]]
+Sees = Callable[[], Awaitable[list[TopicRecord]]]
 
 
-@pytest.fixture(params=["fake", "embedded", pytest.param("local", marks=pytest.mark.real_kafka)])
+@pytest.fixture(params=["fake", *EMBEDDED_AND_KAFKA])
 async def door(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Ingest, Sees]]:
     """Ingest on each kind of publisher, and how to see what this test has published."""
     if request.param == "fake":
         fake = FakePublisher()
 
-        async def kept() -> list[Seen]:
+        async def kept() -> list[TopicRecord]:
             pairs = zip(fake.records, fake.timestamps, strict=True)
-            return [Seen(r.topic, r.partition, r.key, r.value, dict(r.headers), at) for r, at in pairs]
+            return [TopicRecord(r.topic, r.partition, r.key, r.value, dict(r.headers), at) for r, at in pairs]
 
         yield Ingest(tmp_path, fake), kept
         return
-    broker = request.getfixturevalue("local_kafka" if request.param == "local" else "embedded_broker")
+    broker = shared_broker(request, request.param)
     async with connected(broker, tmp_path) as (ingest, _):
         client, topics = {"bootstrap_servers": broker.bootstrap_servers}, list(EVENT_TOPICS.values())
         start = await asyncio.to_thread(end_offsets, client, topics)
 
-        async def in_kafka() -> list[Seen]:
-            return await asyncio.to_thread(read, client, start, topics)
+        async def in_kafka() -> list[TopicRecord]:
+            return await asyncio.to_thread(read_topics, client, start, topics)
 
         yield ingest, in_kafka
 
@@ -158,10 +160,9 @@ class TestBehaviour:
         assert len({record.partition for record in found}) == 1
 
 
-@pytest.fixture(params=["embedded", pytest.param("local", marks=pytest.mark.real_kafka)])
+@pytest.fixture(params=EMBEDDED_AND_KAFKA)
 def shared(request: pytest.FixtureRequest) -> Broker:
-    broker: Broker = request.getfixturevalue("local_kafka" if request.param == "local" else "embedded_broker")
-    return broker
+    return shared_broker(request, request.param)
 
 
 async def test_the_metrics_of_producing(shared: Broker, tmp_path: Path) -> None:
@@ -230,14 +231,13 @@ async def test_topics_with_other_settings_end_it(
 @pytest.mark.real_kafka
 @pytest.mark.crash
 async def test_a_killed_broker_means_503_and_ingest_recovers_with_nothing_lost(
-    own_local_kafka: Broker, tmp_path: Path
+    own_kafka: Broker, tmp_path: Path
 ) -> None:
-    broker = own_local_kafka
+    broker = own_kafka
     async with connected(broker, tmp_path, ingest_ack_seconds=2) as (ingest, publisher):
         acknowledged = await post_all(ingest, range(1, 101))
         assert len(acknowledged) == 100
-        assert broker.pid is not None
-        os.kill(broker.pid, signal.SIGKILL)
+        broker.kill()
         refused = await ingest.post(lab(101))
         assert (refused.status_code, refused.json()["code"]) == (503, "broker_unavailable")
         assert int(refused.headers["retry-after"]) >= 1
@@ -245,12 +245,11 @@ async def test_a_killed_broker_means_503_and_ingest_recovers_with_nothing_lost(
         async with ingest.client() as client:
             assert (await client.get("/health/ready")).status_code == 503
             assert (await client.get("/health/live")).status_code == 200
-        broker.stop()
         broker.start()
         await until(lambda: publisher.ready)
         acknowledged |= await post_all(ingest, range(90, 151))
         client = {"bootstrap_servers": broker.bootstrap_servers}
-        found = await asyncio.to_thread(read, client, {}, [LABS])
+        found = await asyncio.to_thread(read_topics, client, {}, [LABS])
     events = {parse_record_key(record.key).event_id for record in found}
     assert acknowledged == {f"S01:lab:{n}" for n in range(1, 151)}
     assert acknowledged <= events

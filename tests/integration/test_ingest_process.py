@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import CliRunner
-from ingest_helpers import NDJSON, lab, lines, read
+from ingest_helpers import NDJSON, lab, lines
 
 from schemas import parse_record_key
 from schemas.topics import EVENT_TOPICS
@@ -21,6 +21,7 @@ from services.broker import Broker
 from services.broker.topics import end_offsets, ensure_topics
 from services.cli import main
 from services.runtime.tokens import TokenStore
+from services.testing.topics import read_topics
 
 COMMAND = [sys.executable, "-c", "from services.cli import main; main()", "ingest"]
 LABS = EVENT_TOPICS["lab"]
@@ -159,5 +160,5 @@ def test_killed_in_the_middle_of_a_stream_nothing_acknowledged_is_lost(
             ingest.process.wait()
             ingest.start()
     assert len(acknowledged) >= 1500
-    published = {parse_record_key(record.key).event_id for record in read(client, before, [LABS])}
+    published = {parse_record_key(record.key).event_id for record in read_topics(client, before, [LABS])}
     assert acknowledged <= published

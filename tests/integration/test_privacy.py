@@ -130,7 +130,7 @@ def _without_receipts(answer: httpx.Response) -> httpx.Response:
 
 def poison_topics(services: RunningServices) -> None:
     """The same past ingest, straight into a topic."""
-    producer = KafkaProducer(**services.kafka, acks="all", enable_idempotence=False)
+    producer = KafkaProducer(**services.topics.client, acks="all", enable_idempotence=False)
     key = f"{PSEUDONYM}|S01|{RECORD}|1|00000000".encode()
     for value in [*map(orjson.dumps, REFUSED), b'{"patient_id": "' + NAME.encode()]:
         producer.send(EVENT_TOPICS["lab"], value, key)  # type: ignore[index]

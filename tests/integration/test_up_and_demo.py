@@ -14,6 +14,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from services.broker import Broker
 from services.broker.process import free_port
 from services.cli import main
 from services.runtime.tokens import TokenStore
@@ -125,9 +126,10 @@ def test_demo_once_agrees_with_the_published_table(run: Callable[..., Running]) 
 
 
 @pytest.mark.real_kafka
-@pytest.mark.usefixtures("local_kafka")  # skips by name where there is no Java
-def test_demo_on_apache_kafka_stays_until_it_is_stopped(run: Callable[..., Running], tmp_path: Path) -> None:
-    demo = run("demo", "--broker=local", "--seed=7", TMPDIR=str(tmp_path))
+def test_demo_on_apache_kafka_stays_until_it_is_stopped(
+    run: Callable[..., Running], kafka: Broker, tmp_path: Path
+) -> None:
+    demo = run("demo", f"--broker={kafka.name}", "--seed=7", TMPDIR=str(tmp_path))
     demo.until(lambda: "Ctrl-C to stop." in demo.out, within=180)
     assert demo.out.count(" agrees") == 9
     said = dict(re.findall(r"^  (outcomes|alerts|token) +(\S+)$", demo.out, re.MULTILINE))

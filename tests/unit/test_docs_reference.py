@@ -25,7 +25,7 @@ EVENTS = (ROOT / "docs/events.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 SOURCES = [path for path in (ROOT / "services").rglob("*.py") if path.name != "metrics.py"]
 
-BESIDE_SETTINGS = {"WEEK12_CACHE_DIR", "WEEK12_TOKEN", "WEEK12_COMMIT"}
+BESIDE_SETTINGS = {"WEEK12_CACHE_DIR", "WEEK12_KAFKA_IMAGE", "WEEK12_TOKEN", "WEEK12_COMMIT"}
 """Read where they are needed, not through `Settings`."""
 
 

@@ -48,7 +48,7 @@ LAYERS = {
 }
 """Which other packages of `services` a package may use."""
 
-ON_TOP = {"cli", "local"}
+ON_TOP = {"cli", "local", "testing"}
 """What puts everything together, and may use all."""
 
 USERS = {
@@ -56,7 +56,7 @@ USERS = {
                "services/safety/action_log.py", "services/query/", "services/export/", "services/cli/"),
     "faust": ("services/stream/", "services/safety/action_log.py"),
     "kafka": ("services/broker/", "services/ingest/publisher.py", "services/ingest/records.py",
-              "services/ingest/erased.py",              "services/stream/", "services/cli/"),
+              "services/ingest/erased.py", "services/stream/", "services/cli/", "services/testing/"),
     "aiokafka": ("services/stream/", "services/cli/"),
     "pandas": ("services/export/xpt.py",),
 }  # fmt: skip
