@@ -38,10 +38,11 @@ def ensure_topics(
     """Make the missing topics, check all against the contract, return those made once all take records.
 
     ``partitions`` replaces the number of ``topics.toml`` for every topic; ``replication`` -1 leaves the
-    number of copies to the broker; ``min_insync`` is how many must have a record before it is acknowledged (None: 2
-    where a new topic gets three copies, else what the broker does). Idempotent, and safe when several services do it at once. Nothing is
-    changed on a topic that exists: where its partitions or clean-up settings differ, or its copies or those in
-    sync are fewer than asked for, TopicProblem names topic, setting, wanted and found value.
+    number of copies to the broker; ``min_insync`` is how many must have a record before it is acknowledged
+    (None: 2 where a new topic gets three copies, else what the broker does). Idempotent, and safe when several
+    services do it at once. Nothing is changed on a topic that exists: where its partitions or clean-up
+    settings differ, or its copies or those in sync are fewer than asked for, TopicProblem names topic,
+    setting, wanted and found value.
     """
     wanted = {
         name: {
@@ -53,7 +54,9 @@ def ensure_topics(
     }
     with _admin(client) as admin:
         missing = wanted.keys() - _described(admin, wanted).keys()
-        made = _create(admin, {name: _durable(spec, min_insync) for name, spec in wanted.items() if name in missing})
+        made = _create(
+            admin, {name: _durable(spec, min_insync) for name, spec in wanted.items() if name in missing}
+        )
         _wait_until_led(admin, wanted)
         differences = tuple(_differences(admin, wanted, min_insync))
     if differences:

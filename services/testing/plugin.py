@@ -38,6 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("week12_broker", f"broker of the week12 fixtures: {explained}", default="embedded")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Spare those who turn warnings into errors what the Kafka client's own files cause."""
+    config.addinivalue_line("filterwarnings", "ignore:(read_text|open_text) is deprecated:DeprecationWarning")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say on which Kafka the tests ran, where that was for us to choose."""
     if choice := config.stash.get(_KAFKA_CHOICE, None):

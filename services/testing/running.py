@@ -159,7 +159,8 @@ class RunningServices:
         answer = self.reader("outcomes").post("/v1/query", json={"sql": sql})
         assert answer.status_code == 200, answer.text
         found = answer.json()
-        return [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
+        names = [column["name"] for column in found["columns"]]
+        return [dict(zip(names, row, strict=True)) for row in found["rows"]]
 
     def outcome(
         self, patient_id: str, endpoint: str, timepoint: str = "week_12", protocol: str = "fu2025"
