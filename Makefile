@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-header --no-annotate pyproject.toml
 ARGS ?=
 
-.PHONY: help demo up test check format schemas bench lock clean
+.PHONY: help demo up test check format schemas dashboards bench lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ format: $(VENV)/.dev ## format, and fix what can be fixed
 
 schemas: $(VENV)/.run ## write the JSON Schema files from the models
 	$(BIN)/python -m schemas.generate
+
+dashboards: $(VENV)/.run ## write Grafana's dashboards from their definitions
+	$(BIN)/python deploy/grafana/generate.py
 
 bench: $(VENV)/.run ## measure speed and latency, and write docs/performance.md (needs Java 17)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -2,7 +2,13 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["services.testing.plugin", "plugins.brokers", "plugins.readings", "plugins.services"]
+pytest_plugins = [
+    "services.testing.plugin",
+    "plugins.brokers",
+    "plugins.readings",
+    "plugins.services",
+    "plugins.whole_run",
+]
 
 # Repeatable by default, for a failure must not come and go; a longer, random search is one option away:
 # pytest --hypothesis-profile=explore

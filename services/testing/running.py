@@ -73,9 +73,10 @@ class RunningServices:
         self._wanted.remove(name)
         self._children[name].kill()
 
-    def stop(self) -> None:
-        """Stop all as a supervisor does; fails where one does not end cleanly within seconds."""
-        stopping, self._wanted = self._wanted, []
+    def stop(self, *names: str) -> None:
+        """Stop services (without names: all) as a supervisor does; fails where one does not end within seconds."""
+        stopping = [name for name in self._wanted if name in (names or NAMES)]
+        self._wanted = [name for name in self._wanted if name not in stopping]
         for name in stopping:
             self._children[name].ask_to_stop()
         deadline = time.monotonic() + _STOP_WITHIN_S
