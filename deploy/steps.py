@@ -28,7 +28,7 @@ def run(
 ) -> str:
     """The standard output of a command. Raises DeployProblem with its last line where it fails or takes longer."""
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             command,
             env=environment,
             cwd=folder,

@@ -66,7 +66,7 @@ def stop() -> None:
 def answers() -> bool:
     """Whether a daemon answers this user."""
     asked = subprocess.run(
-        ["docker", "version", "--format", "{{.Server.Version}}"],  # noqa: S607
+        ["docker", "version", "--format", "{{.Server.Version}}"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
@@ -88,7 +88,7 @@ def _start() -> None:
         return
     with _LOG.open("wb") as log:
         process = subprocess.Popen(
-            ["dockerd"],  # noqa: S607
+            ["dockerd"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -20,6 +20,8 @@ _SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sourc
 _ROOT = (
     "--quiet",
     "--variant=essential",
+    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+    "--include=usr-is-merged",  # else a package that merges it afterwards, which needs all of Perl
     *(f"--dpkgopt=path-exclude=/usr/share/{unread}/*" for unread in ("doc", "info", "locale", "man/*")),
     '--essential-hook=mkdir -p "$1"/usr/share/man/man1',  # Java's packages cannot be set up without it
     # What came from this machine stays on it: its mirror, its name and its resolver.
@@ -54,6 +56,16 @@ class Image:
 
 
 IMAGES = {
+    "python": Image(
+        tag=f"week12/python:3.11-{SUITE}",
+        folder=_HERE / "python",
+        packages=("python3", "python3-venv", "ca-certificates", "tzdata", "binutils"),
+    ),
+    "prometheus": Image(
+        tag=f"week12/prometheus:{SUITE}",
+        folder=_HERE / "prometheus",
+        packages=("prometheus", "ca-certificates"),
+    ),
     "kafka": Image(
         tag=f"apache/kafka:{KAFKA_VERSION}",
         folder=_HERE / "kafka",
@@ -98,8 +110,8 @@ def _import_root(packages: tuple[str, ...], tag: str) -> None:
 
 def _label(tag: str) -> str | None:
     """What our label on this image says: empty where it has none, None where there is no such image."""
-    asked = subprocess.run(  # noqa: S603
-        ["docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{_LABEL}"}}}}', tag],  # noqa: S607
+    asked = subprocess.run(
+        ["docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{_LABEL}"}}}}', tag],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -20,6 +20,7 @@ SUMMARIES = {
     "query": "Read-only SQL over both stores.",
     "export": "Analysis data sets: ADSL, ADRS, ADLB, ADAE as Parquet, CSV, Dataset-JSON, XPT.",
     "protocol": "Check, list and compare protocols.",
+    "setup": "Make the erasure key, where services may only read it.",
     "token": "Make, list and revoke access tokens.",
     "verify": "Recompute from Kafka in batch and compare with the live stores.",
     "wait": "Return when every acknowledged event is in the stores.",

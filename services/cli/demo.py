@@ -25,6 +25,7 @@ from services.broker.process import free_port, is_free
 from services.ingest.files import Chunk, Reject
 from services.ingest.sending import Sender
 from services.local.agreement import Line, agreement
+from services.local.answers import rows
 from services.local.study import chunks, count_disorder, study_stream
 from services.local.supervisor import Supervisor, ending_on_signals
 from services.local.waiting import events_end, wait_until_done
@@ -158,9 +159,9 @@ class _Demonstration:
         _, outcomes, safety = places(self._settings)
         headers = {"Authorization": f"Bearer {self._reader}"}
         with httpx.Client(headers=headers, timeout=30, trust_env=False) as client:
-            cohort = _rows(client, f"{outcomes.url}/v1/cohort", timepoint="week_12", estimand="observed")
-            incidence = _rows(client, f"{safety.url}/v1/incidence")
-            alerts = _rows(client, f"{safety.url}/v1/alerts", limit=1000)
+            cohort = rows(client, f"{outcomes.url}/v1/cohort", timepoint="week_12", estimand="observed")
+            incidence = rows(client, f"{safety.url}/v1/incidence")
+            alerts = rows(client, f"{safety.url}/v1/alerts", limit=1000)
         lines = agreement(protocol, cohort, incidence)
         console = Console(width=None if Console().is_terminal else 120)
         console.print(_table(lines))
@@ -214,21 +215,6 @@ async def _send(url: str, token: str, requests: Sequence[Chunk], done: Any) -> N
             client, in_flight=4, give_up_after=TIMEOUT_SECONDS, waiting=lambda _reason: None, done=done
         )
         await sender.send(stream())
-
-
-def _rows(client: httpx.Client, url: str, **parameters: str | int) -> list[dict[str, Any]]:
-    """All rows of an answer that may come in pages."""
-    rows: list[dict[str, Any]] = []
-    while True:
-        try:
-            answer = client.get(url, params=parameters).raise_for_status().json()
-        except httpx.HTTPError as error:
-            raise OperatorError(f"{url} does not answer ({type(error).__name__})") from None
-        rows += answer["rows"]
-        following = answer.get("next")
-        if not following:
-            return rows
-        parameters = {**parameters, "after": following}
 
 
 def _table(lines: Sequence[Line]) -> Table:

@@ -1,4 +1,4 @@
-"""Where the services of this machine listen."""
+"""Where the services are: on this machine, or where the settings say."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,26 @@ from services.runtime.settings import Settings
 
 @dataclass(frozen=True)
 class Place:
-    """Where a service of this machine listens."""
+    """Where a service listens, and by which address it is reached."""
 
     service: str
     host: str
     port: int
+    address: str | None = None
 
     @property
     def url(self) -> str:
-        """Its address, for whoever is on this machine."""
+        """Its address: what was given, else its port, for whoever is on this machine."""
+        if self.address:
+            return self.address.rstrip("/")
         reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
         return f"http://{reachable}:{self.port}"
 
 
 def places(settings: Settings) -> tuple[Place, Place, Place]:
-    """Where ingest, outcomes and safety listen."""
+    """Where ingest, outcomes and safety are."""
     return (
-        Place("ingest", settings.host, settings.ingest_port),
-        Place("outcomes", settings.host, settings.outcomes_port),
-        Place("safety", settings.host, settings.safety_port),
+        Place("ingest", settings.host, settings.ingest_port, settings.ingest_url),
+        Place("outcomes", settings.host, settings.outcomes_port, settings.outcomes_url),
+        Place("safety", settings.host, settings.safety_port, settings.safety_url),
     )

@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     ingest_port: Port = 8120
     outcomes_port: Port = 8121
     safety_port: Port = 8122
+    ingest_url: str | None = None
+    """Where others find ingest; default: its port at `host`. So too `outcomes_url` and `safety_url`."""
+    outcomes_url: str | None = None
+    safety_url: str | None = None
 
     partitions: Positive = 12
     replication_factor: int = Field(-1, ge=-1)

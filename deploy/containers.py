@@ -1,0 +1,303 @@
+"""The composition, really run on this machine: built, filled with the study cohort, killed piece by piece, removed.
+
+    make containers                    everything, on a Debian machine, as root where Docker is missing or not started
+    make containers ARGS=--keep        leave it running, and say how to look at it
+
+It fails unless the published table comes out before and after each container was killed and started again, and a
+recomputation from Kafka equals the live stores. Base images come from Debian and Maven (deploy/offline); Grafana is
+left out, since Debian has none. Nothing is left behind but images, which make the next run shorter.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from deploy.offline import daemon, images
+from deploy.problems import DeployProblem
+from deploy.steps import run, step
+from schemas.protocol import load_protocol
+from services.broker.problems import BrokerProblem
+from services.broker.process import free_port
+from services.local.agreement import agreement
+from services.local.answers import rows
+from services.local.supervisor import ending_on_signals
+from services.runtime.errors import OperatorError
+from services.simulation.fu2025.plan import CUT
+
+ROOT = Path(__file__).parents[1]
+COHORT = ROOT / "examples/fu2025/stream.jsonl"
+WHEELS = ROOT / "deploy/wheels"
+IMAGES = ROOT / "deploy/offline/compose.env"
+PROJECT = "week12-proof"
+SERVICES = ("kafka", "ingest", "outcomes", "safety", "prometheus")
+HEALTHY_SECONDS, SEND_SECONDS = 120.0, 120.0
+_PROGRAM = "from services.cli import main; main()"
+
+
+def main() -> int:
+    """Run it, and say where it failed; problems are one line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.containers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--keep", action="store_true", help="leave the containers running at the end")
+    options = parser.parse_args()
+    started = time.monotonic()
+    try:
+        with ending_on_signals(), _docker(keep=options.keep):
+            prepare()
+            with Composition() as composition:
+                prove(composition)
+                if options.keep:
+                    composition.keep()
+    except (DeployProblem, BrokerProblem, OperatorError) as problem:
+        print(f"Error: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped before the end.", file=sys.stderr)
+        return 130
+    print(f"{time.monotonic() - started:7.1f} s  in all", flush=True)
+    return 0
+
+
+@contextmanager
+def _docker(*, keep: bool) -> Iterator[None]:
+    """Docker, which ends with us where it did not run before."""
+    ours = daemon.start()
+    try:
+        yield
+    finally:
+        if ours and not keep:
+            daemon.stop()
+
+
+def prepare() -> None:
+    """The images of all containers."""
+    for name in ("python", "kafka", "prometheus"):
+        images.build(name)
+    fetch_wheels()
+    with step("built the image of the services"):
+        Composition().compose("build", "setup")
+    size = int(run("docker", "image", "inspect", "--format", "{{.Size}}", "week12:0.1.0"))
+    print(f"           week12:0.1.0 has {size / 1e6:.0f} MB", flush=True)
+
+
+def fetch_wheels() -> None:
+    """The packages of requirements.lock into deploy/wheels, by this machine's own settings for pip.
+
+    So the build asks nobody, and no setting of this machine gets into an image.
+    """
+    lock = ROOT / "requirements.lock"
+    digest, stamp = hashlib.sha256(lock.read_bytes()).hexdigest(), WHEELS / "made-of"
+    if stamp.exists() and stamp.read_text("ascii") == digest:
+        return
+    with step("fetched the Python packages"):
+        shutil.rmtree(WHEELS, ignore_errors=True)
+        WHEELS.mkdir()
+        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet")
+        which = ("--only-binary=:all:", "--no-deps", "--require-hashes", f"--requirement={lock}")
+        run(*pip, *which, f"--dest={WHEELS}")
+        stamp.write_text(digest, "ascii")
+
+
+def prove(composition: "Composition") -> None:
+    """Fill it, and kill it piece by piece. Raises DeployProblem where anything differs from the published table."""
+    with step("started, each part healthy"):
+        composition.up()
+    composition.make_tokens()
+    with step("sent the study cohort; the published table is there"):
+        composition.finish(composition.send())
+        composition.check()
+    for service in SERVICES:
+        with step(f"killed and started {service} while the cohort was sent again; the table stands"):
+            sending = composition.send()
+            seconds = composition.kill_and_start(service)
+            composition.finish(sending)
+            composition.check()
+        print(f"           {service} was healthy again after {seconds:.1f} s", flush=True)
+    with step("recomputed from Kafka: equal to the live stores"):
+        composition.tool("verify")
+
+
+class Composition:
+    """docker-compose.yml as a project of its own, on free ports; a context manager that leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self._ports = {name: free_port() for name in ("ingest", "outcomes", "safety", "prometheus")}
+        self._folder = Path(tempfile.gettempdir())
+        self._kept = False
+        self._lead = ""
+
+    def __enter__(self) -> "Composition":
+        self._folder = Path(
+            tempfile.mkdtemp(prefix="week12-containers-")
+        )  # readable by us alone: it has tokens
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and kind is not KeyboardInterrupt:
+            self._show_logs()
+        if self._kept:
+            return
+        with step("removed containers, networks and volumes"):
+            self.compose("down", "--volumes", "--remove-orphans", "--timeout=5")
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._check_residue()
+
+    def compose(self, *arguments: str) -> str:
+        """What a command of Compose prints: of the plug-in where there is one, else of docker-compose."""
+        where = (f"--env-file={IMAGES}", f"--file={ROOT / 'docker-compose.yml'}", f"--project-name={PROJECT}")
+        return run(*_compose(), *where, *arguments, environment=self._environment(), folder=ROOT)
+
+    def tool(self, *arguments: str) -> str:
+        """What a command of week12 prints in a container of its own."""
+        return self.compose("run", "--rm", "-T", "week12", *arguments)
+
+    def up(self) -> None:
+        """Start it, and return once every part is healthy."""
+        self.compose("up", "--detach", "--no-build", *SERVICES)
+        self._wait_until_healthy()
+
+    def make_tokens(self) -> None:
+        """One that sends, and one that reads and operates."""
+        self._lead = self.tool("token", "add", "lead", "--role", "registry_lead").strip()
+        sender = self.tool("token", "add", "centres", "--role", "submitter", "--all-sites")
+        (self._folder / "sender.token").write_text(sender, "ascii")
+
+    def send(self) -> subprocess.Popen[bytes]:
+        """Start to send the cohort from this machine, as a centre would."""
+        files = (f"--token-file={self._folder}/sender.token", f"--rejects={self._folder}/rejects.jsonl")
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                _PROGRAM,
+                "send",
+                f"--url={self._url('ingest')}",
+                *files,
+                str(COHORT),
+            ],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+    def finish(self, sending: subprocess.Popen[bytes]) -> None:
+        """Wait until all of it is acknowledged and in the stores."""
+        try:
+            said = sending.communicate(timeout=SEND_SECONDS)[1].decode("utf-8", "replace").strip()
+        except subprocess.TimeoutExpired:
+            sending.kill()
+            raise DeployProblem(f"the cohort was not taken within {SEND_SECONDS:g} s") from None
+        if sending.returncode:
+            raise DeployProblem(f"the cohort was not taken: {said[-500:]}")
+        self.tool("wait")
+
+    def check(self) -> None:
+        """Hold the table against the published one, and Prometheus against the services."""
+        headers = {"Authorization": f"Bearer {self._lead}"}
+        with httpx.Client(headers=headers, timeout=30, trust_env=False) as client:
+            cohort = rows(
+                client, f"{self._url('outcomes')}/v1/cohort", timepoint="week_12", estimand="observed"
+            )
+            incidence = rows(client, f"{self._url('safety')}/v1/incidence")
+            lines = agreement(load_protocol("fu2025"), cohort, incidence)
+            if wrong := [line.name for line in lines if not line.agrees]:
+                raise DeployProblem(f"not as published: {', '.join(wrong)}")
+            _wait_until(lambda: self._scraped(client), lambda: "Prometheus does not reach all three services")
+
+    def kill_and_start(self, service: str) -> float:
+        """Kill a container as a crash would, start it again; seconds from the start until all are healthy."""
+        container = self._container(service)
+        time.sleep(0.3)  # into the sending
+        run("docker", "kill", container)
+        started = time.monotonic()
+        run("docker", "start", container)
+        self._wait_until_healthy()
+        return time.monotonic() - started
+
+    def keep(self) -> None:
+        """Leave it running, and say how to look at it and how to remove it."""
+        self._kept = True
+        print(f"\n  outcomes    {self._url('outcomes')}/\n  alerts      {self._url('safety')}/")
+        print(f"  prometheus  {self._url('prometheus')}/\n  token       {self._lead}")
+        print(f"  remove it   {' '.join(_compose())} -p {PROJECT} down --volumes", flush=True)
+
+    def _url(self, service: str) -> str:
+        return f"http://127.0.0.1:{self._ports[service]}"
+
+    def _environment(self) -> Mapping[str, str]:
+        """Ours, without what this terminal is set up for; the last day of the study as today."""
+        own = {
+            name: value for name, value in os.environ.items() if not name.startswith(("WEEK12_", "COMPOSE_"))
+        }
+        ports = {f"WEEK12_{name.upper()}_PORT": str(port) for name, port in self._ports.items()}
+        return {**own, **ports, "WEEK12_TODAY": CUT.isoformat(), "WEEK12_TOKEN": self._lead}
+
+    def _container(self, service: str) -> str:
+        return self.compose("ps", "--quiet", service).strip()
+
+    def _wait_until_healthy(self) -> None:
+        containers = [self._container(service) for service in SERVICES]
+        health: list[str] = []
+
+        def healthy() -> bool:
+            health[:] = run("docker", "inspect", "--format", "{{.State.Health.Status}}", *containers).split()
+            return set(health) == {"healthy"}
+
+        def problem() -> str:
+            named = zip(SERVICES, health, strict=True)
+            return ", ".join(f"{service} is {state}" for service, state in named if state != "healthy")
+
+        _wait_until(healthy, problem)
+
+    def _scraped(self, client: httpx.Client) -> bool:
+        try:
+            answer = client.get(f"{self._url('prometheus')}/api/v1/query", params={"query": "sum(up) == 3"})
+            return bool(answer.raise_for_status().json()["data"]["result"])
+        except httpx.HTTPError:
+            return False
+
+    def _show_logs(self) -> None:
+        try:
+            print(self.compose("logs", "--tail=8", "--no-color"), file=sys.stderr)
+        except DeployProblem as problem:
+            print(problem, file=sys.stderr)
+
+    def _check_residue(self) -> None:
+        ours = f"--filter=label=com.docker.compose.project={PROJECT}"
+        for what in (("container", "ls", "--all"), ("network", "ls"), ("volume", "ls")):
+            if left := run("docker", *what, "--quiet", ours).split():
+                raise DeployProblem(
+                    f"{len(left)} of `docker {what[0]} ls` were left behind: {' '.join(left)}"
+                )
+
+
+def _compose() -> tuple[str, ...]:
+    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+    return ("docker", "compose") if plugin.returncode == 0 else ("docker-compose",)
+
+
+def _wait_until(condition: Callable[[], bool], problem: Callable[[], str]) -> None:
+    deadline = time.monotonic() + HEALTHY_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise DeployProblem(f"{problem()} after {HEALTHY_SECONDS:g} s")
+        time.sleep(0.25)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
