@@ -14,7 +14,7 @@ ARGS ?=
 .PHONY: help demo up test check format schemas dashboards bench lock clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 	@echo "make demo, up and test take ARGS: make demo ARGS=--once, make test ARGS='-k cdai -x'"
 
 demo: $(VENV)/.run ## stream the study cohort through an embedded broker and show the live table
@@ -43,6 +43,9 @@ dashboards: $(VENV)/.run ## write Grafana's dashboards from their definitions
 
 bench: $(VENV)/.run ## measure speed and latency, and write docs/performance.md (needs Java 17)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+containers: $(VENV)/.run ## build the images, run the composition, kill each part of it (Debian; root where Docker is missing)
+	$(BIN)/python -m deploy.containers $(ARGS)
 
 lock: $(VENV)/.dev ## resolve the dependencies anew (needs the package index)
 	$(COMPILE) --output-file requirements.lock
