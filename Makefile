@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-header --no-annotate pyproject.toml
 ARGS ?=
 
-.PHONY: help demo up test check format schemas dashboards bench lock clean
+.PHONY: help demo up test check format schemas rules dashboards bench lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ schemas: $(VENV)/.run ## write the JSON Schema files from the models
 
 dashboards: $(VENV)/.run ## write Grafana's dashboards from their definitions
 	$(BIN)/python deploy/grafana/generate.py
+
+rules: $(VENV)/.dev ## write docs/rules/ from the tables that the tests run
+	cd tests && ../$(BIN)/python -m rule_tables
 
 bench: $(VENV)/.run ## measure speed and latency, and write docs/performance.md (needs Java 17)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -22,7 +22,9 @@ from services.stream.store import EventStore
 Row = dict[str, Any]
 FU2025 = load_protocol("fu2025")
 ALL = ("fu2025", "u_exceed", "stride2")
-"""The shipped protocols, evaluated side by side."""
+"""Shipped protocols that share a scheme, evaluated side by side."""
+CONTRARY = str(Path(__file__).parent / "contrary.toml")
+"""A protocol that decides otherwise whatever may be, and so has a scheme of its own."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def load(store: EventStore, batches: Sequence[Sequence[Row]]) -> EventStore:
 
 __all__ = [
     "ALL",
+    "CONTRARY",
     "FU2025",
     "OUTCOMES",
     "SAFETY",

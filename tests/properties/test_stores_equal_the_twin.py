@@ -9,9 +9,10 @@ from typing import Any
 import twin
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stores import ALL, OUTCOMES, SAFETY, emptied, load, rows
+from stores import ALL, CONTRARY, OUTCOMES, SAFETY, emptied, load, rows
 from strategies import KNOWN_DAYS, Case, batches, cases, disorder
 from twin.builders import on
+from twin.protocols import CONTRARY as OTHERWISE
 from twin.protocols import FU2025, STRIDE2, U_EXCEED
 from twin.records import known_events
 
@@ -65,8 +66,8 @@ def test_an_event_blamed_on_a_drug_outside_its_days_counts_in_no_rate() -> None:
 @BIG
 def test_outcomes(case: Case, data: st.DataObject) -> None:
     arrivals = data.draw(batches(data.draw(disorder(case.events))))
-    store = load(emptied(OUTCOMES, case.today, ALL), arrivals)
-    assert_tables_equal(store, twin.outcomes(case.events, case.today, (FU2025, U_EXCEED, STRIDE2)))
+    store = load(emptied(OUTCOMES, case.today, (*ALL, CONTRARY)), arrivals)
+    assert_tables_equal(store, twin.outcomes(case.events, case.today, (FU2025, U_EXCEED, STRIDE2, OTHERWISE)))
 
 
 @given(case=cases(), known_at=st.sampled_from(KNOWN_DAYS))

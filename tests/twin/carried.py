@@ -6,10 +6,9 @@ from typing import Any
 from twin.biomarkers import result
 from twin.numbers import Number, exact
 from twin.patients import CORTICOSTEROIDS, counting_enrolment
+from twin.protocols import Rules
 from twin.records import Event, History, clinical_date
 from twin.selection_order import tie_order
-
-NEAR_DAYS, CARRIED_DAYS = 14, 84
 
 
 def haematocrit_of(visit: Event) -> Number | None:
@@ -23,7 +22,7 @@ def weight_of(visit: Event) -> Number | None:
     return visit.get("weight_kg") if weight is None else weight
 
 
-def haematocrit(history: History, visit: Event) -> tuple[Number | None, bool]:
+def haematocrit(history: History, visit: Event, rules: Rules) -> tuple[Number | None, bool]:
     """The haematocrit in % that counts at a visit, and whether it was carried forward (R1.8)."""
     own = haematocrit_of(visit)
     if own is not None:
@@ -33,10 +32,10 @@ def haematocrit(history: History, visit: Event) -> tuple[Number | None, bool]:
         measured = result(lab)
         if measured.analyte == "haematocrit" and measured.comparator is None:
             found.append((lab, measured.value))
-    return _last(found, clinical_date(visit))
+    return _last(found, clinical_date(visit), rules)
 
 
-def weight(history: History, visit: Event) -> tuple[Number | None, bool]:
+def weight(history: History, visit: Event, rules: Rules) -> tuple[Number | None, bool]:
     """The weight in kg that counts at a visit, and whether it was carried forward (R1.8)."""
     own = weight_of(visit)
     if own is not None:
@@ -45,16 +44,16 @@ def weight(history: History, visit: Event) -> tuple[Number | None, bool]:
     enrolment = counting_enrolment(history)
     if enrolment is not None:
         found.append((enrolment, enrolment.get("weight_kg")))
-    return _last(found, clinical_date(visit))
+    return _last(found, clinical_date(visit), rules)
 
 
-def _last(found: list[tuple[Event, Any]], on: date) -> tuple[Any, bool]:
-    earliest = on - timedelta(days=CARRIED_DAYS)
+def _last(found: list[tuple[Event, Any]], on: date, rules: Rules) -> tuple[Any, bool]:
+    earliest = on - timedelta(days=rules.carried_days)
     usable = [pair for pair in found if pair[1] is not None and earliest <= clinical_date(pair[0]) <= on]
     if not usable:
         return None, False
     event, value = max(usable, key=lambda pair: (tie_order(pair[0]), exact(pair[1])))
-    return value, (on - clinical_date(event)).days > NEAR_DAYS
+    return value, (on - clinical_date(event)).days > rules.nearest_days
 
 
 def steroid_days(history: History) -> list[tuple[date, date]]:

@@ -8,7 +8,7 @@ from typing import Any
 from twin.carried import steroid_free
 from twin.criteria import ACTIVE, Assessment, Chosen, Endpoint, endpoints_of
 from twin.patients import counting_enrolment
-from twin.protocols import BASELINE, CLINICAL, FU2025, TIMEPOINTS, Rules, Timepoint
+from twin.protocols import BASELINE, CLINICAL, FU2025, Rules, Timepoint
 from twin.records import History, record_name
 from twin.selection import (
     BIOMARKERS,
@@ -145,14 +145,14 @@ def _schedule(rules: Rules) -> Iterable[tuple[Timepoint, str, Endpoint]]:
     for name, endpoint in endpoints_of(rules).items():
         if endpoint.alone:
             yield BASELINE, name, endpoint
-        for timepoint in TIMEPOINTS:
+        for timepoint in rules.timepoints:
             if endpoint.window in timepoint.windows:
                 yield timepoint, name, endpoint
-    yield _timepoint(DELAYED_AT), DELAYED, DELAYED_ENDPOINT
+    yield _timepoint(rules, DELAYED_AT), DELAYED, DELAYED_ENDPOINT
 
 
-def _timepoint(name: str) -> Timepoint:
-    return next(t for t in TIMEPOINTS if t.name == name)
+def _timepoint(rules: Rules, name: str) -> Timepoint:
+    return next(t for t in rules.timepoints if t.name == name)
 
 
 def _first_response(person: Person, timepoint: Timepoint, *, carried: bool = False) -> bool | None:
@@ -186,7 +186,7 @@ def _outcome(person: Person, name: str, endpoint: Endpoint, timepoint: Timepoint
     if name == DELAYED:
         met = _first_response(person, timepoint)
         carried = _first_response(person, timepoint, carried=True)
-        at_week_12 = _first_response(person, _timepoint(DELAYED_AFTER))
+        at_week_12 = _first_response(person, _timepoint(person.rules, DELAYED_AFTER))
         if at_week_12 is not False:
             met = carried = None
             excluded = excluded or ("unknown" if at_week_12 is None else "week_12_responder")

@@ -1,6 +1,6 @@
 """What the shipped protocols decide, stated a second time and by hand: the files are held to this."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 Window = tuple[int, int]
@@ -43,8 +43,11 @@ class Rules:
     headline: dict[str, str] = field(default_factory=lambda: HEADLINE)
     own: tuple[str, ...] = ()
     """Endpoints that only this protocol has."""
+    timepoints: tuple[Timepoint, ...] = TIMEPOINTS
     hct_mode: str = "clip"
     component_rounding: bool = False
+    nearest_days: int = 14
+    carried_days: int = 84
     baseline4_rule: str = "any"
     fcal_limit: Fraction = Fraction(250)
     fcal_inclusive: bool = False
@@ -58,3 +61,31 @@ STRIDE2 = Rules(
     | {"clinical_response": "stride2_pro2_response", "endoscopic_remission": "stride2_healing"},
     own=("stride2_clinical_remission",),
 )
+
+
+def _week_12(first: int, last: int) -> tuple[Timepoint, ...]:
+    """R4.1: other windows of week 12, endoscopy aside."""
+    windows = WEEK_12.windows | {CLINICAL: (first, last)}
+    return tuple(replace(t, windows=windows) if t == WEEK_12 else t for t in TIMEPOINTS)
+
+
+TRIAL_7 = Rules("trial_7", timepoints=_week_12(77, 91))
+WIDE_28 = Rules("wide_28", timepoints=_week_12(56, 112))
+CONTRARY = Rules(
+    "contrary",
+    headline={
+        "clinical_response": "sfap_response",
+        "endoscopic_response": "endoscopic_response_ge50",
+        "endoscopic_remission": "endoscopic_remission_le4",
+        "mucosal_healing": "ulcer_free",
+    },
+    timepoints=_week_12(56, 112),
+    hct_mode="signed",
+    component_rounding=True,
+    nearest_days=7,
+    carried_days=28,
+    baseline4_rule="isolated_ileal",
+    fcal_limit=Fraction(100),
+    fcal_inclusive=True,
+)
+"""`tests/contrary.toml`: every setting that may be decided otherwise, decided otherwise."""

@@ -47,7 +47,11 @@ def measurements(history: History, patient: dict[str, Any], height_cm: Any, rule
     found: Found = {name: [] for name in (*SCORES, *BIOMARKERS)}
     sex, birth_year = patient["reference_sex"], patient["birth_year"]
     for visit in history.of_type("visit"):
-        body = Body(sex, height_cm, carried.haematocrit(history, visit)[0], carried.weight(history, visit)[0])
+        haematocrit, weight = (
+            carried.haematocrit(history, visit, rules),
+            carried.weight(history, visit, rules),
+        )
+        body = Body(sex, height_cm, haematocrit[0], weight[0])
         stools, pain = complaints(visit)
         weighted = None if stools is None or pain is None else 2 * stools + 5 * pain  # R2.1c
         hbi = visit.get("hbi")

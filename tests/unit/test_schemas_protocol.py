@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from stores import OUTCOMES, load, open_store, rows
 from twin.builders import enrolment, lab, start, visit
 from twin.criteria import ENDPOINTS
-from twin.protocols import FU2025, STRIDE2, TIMEPOINTS, U_EXCEED, Rules
+from twin.protocols import FU2025, STRIDE2, TRIAL_7, U_EXCEED, WIDE_28, Rules
 
 from schemas.protocol import ProtocolError, load_protocol, shipped_protocols
 from schemas.protocol_words import differences, in_words
@@ -74,12 +74,12 @@ def written(folder: Path, text: str, name: str = "ours") -> Path:
     return path
 
 
-@pytest.mark.parametrize("rules", [FU2025, U_EXCEED, STRIDE2], ids=lambda rules: rules.name)
+@pytest.mark.parametrize("rules", [FU2025, U_EXCEED, STRIDE2, TRIAL_7, WIDE_28], ids=lambda rules: rules.name)
 def test_shipped_protocols_say_what_the_rules_say(rules: Rules) -> None:
     protocol = load_protocol(rules.name)
     assert protocol.headline == rules.headline
     assert set(protocol.endpoint) == {*ENDPOINTS, *rules.own, "delayed_response"}
-    for timepoint in TIMEPOINTS:
+    for timepoint in rules.timepoints:
         found = protocol.timepoint[timepoint.name]
         assert (found.target, found.clinical) == (timepoint.target, timepoint.windows["clinical"])
         assert found.endoscopy == timepoint.windows.get("endoscopy")
@@ -96,9 +96,11 @@ def test_every_endpoint_of_the_contract_is_there() -> None:
     }  # fmt: skip
 
 
-def test_shipped_protocols_choose_values_once_for_all() -> None:
+def test_protocols_of_the_same_windows_choose_values_once_for_all() -> None:
     plan = make_plan([load_protocol(name) for name in shipped_protocols()])
-    assert len(plan.schemes) == 1
+    own = {name: scheme.number for name, scheme in plan.scheme_of.items()}
+    assert own["fu2025"] == own["u_exceed"] == own["stride2"]
+    assert len({own["fu2025"], own["trial_7"], own["wide_28"]}) == len(plan.schemes) == 3
 
 
 def test_a_new_endpoint_of_each_kind_and_a_new_timepoint_take_a_file_only(tmp_path: Path) -> None:
@@ -212,7 +214,7 @@ def test_a_mistake_in_an_extended_file_is_told_of_that_file(tmp_path: Path) -> N
 
 
 def test_no_such_protocol_names_those_there_are() -> None:
-    with pytest.raises(ProtocolError, match="shipped: fu2025, stride2, u_exceed"):
+    with pytest.raises(ProtocolError, match="shipped: fu2025, stride2, trial_7, u_exceed, wide_28"):
         load_protocol("nothing")
 
 

@@ -44,20 +44,24 @@ CREATE OR REPLACE MACRO segment_lost(baseline, later) AS
 CREATE OR REPLACE MACRO upper_limit(laboratory, fixed, miller, ref_high, age_limit) AS
     CASE WHEN NOT laboratory THEN fixed WHEN ref_high IS NOT NULL THEN ref_high WHEN miller THEN age_limit ELSE fixed END;
 
--- Values are kept to nine decimals; a mean over six or seven days is not exact there. What such a mean lost must not
--- decide, so that differences are held against their limits as if rounded to six (without the cast, which is slow).
+-- A difference against its limit. Values have nine decimals; where a difference is exactly the limit, what rounding
+-- took from both is the same, so nothing more is rounded here (R0.1; proof: tests/properties/test_exact_limits.py).
 CREATE OR REPLACE MACRO reaches(amount, operator, bound) AS
-    CASE operator WHEN '>' THEN amount >= bound + 0.0000005 ELSE amount >= bound - 0.0000005 END;
+    CASE operator WHEN '>' THEN amount > bound ELSE amount >= bound END;
 
 -- R2.2, R2.7: per cent lower than at baseline. Nothing falls from 0: unknown, or a failure. From 4, points may decide.
+-- A mean of six or seven days has no end, and per cent of it show what its ninth decimal lost: they are compared as if
+-- rounded to six (without the cast, which is slow).
+CREATE OR REPLACE MACRO reaches_per_cent(baseline, value, operator, per_cent) AS
+    CASE operator WHEN '>' THEN 100 * (baseline - value) - per_cent * baseline >= 0.0000005
+        ELSE 100 * (baseline - value) - per_cent * baseline >= -0.0000005 END;
 CREATE OR REPLACE MACRO fell_per_cent(baseline, value, operator, per_cent, fall_from_4, rule, isolated_ileal, zero_fails) AS
     CASE WHEN baseline = 0 THEN CASE WHEN zero_fails AND value IS NOT NULL THEN false END
          WHEN baseline = 4 AND rule = 'any' THEN baseline - value >= fall_from_4
          WHEN baseline = 4 AND rule = 'isolated_ileal' AND isolated_ileal THEN baseline - value >= fall_from_4
          WHEN baseline = 4 AND rule = 'isolated_ileal' AND isolated_ileal IS NULL
-            AND (baseline - value >= fall_from_4)
-                <> reaches(100 * (baseline - value) - per_cent * baseline, operator, 0) THEN NULL
-         ELSE reaches(100 * (baseline - value) - per_cent * baseline, operator, 0) END;
+            AND (baseline - value >= fall_from_4) <> reaches_per_cent(baseline, value, operator, per_cent) THEN NULL
+         ELSE reaches_per_cent(baseline, value, operator, per_cent) END;
 
 -- R0.2: a clause of bits against what holds and what fails. True where one holds, false where all fail, else unknown.
 CREATE OR REPLACE MACRO told(clause, met, failed) AS

@@ -1,22 +1,11 @@
-"""The clinical rules as tables that a clinician can read: what was seen, and what follows.
-
-Expected answers are worked out by hand or printed in the source that the rule names. The tests hold the twin and the
-stores to them, and `python tests/rule_tables.py` writes them to `docs/rules/endpoints.md`.
-"""
+"""Every endpoint at its limits: what was seen before treatment and in the window of week 12, and what follows (R2)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parents[1] / "docs" / "rules" / "endpoints.md"
-HEAD = """# Endpoints, case by case
+from rule_tables.tables import Case, Column, Page, Table, said
 
-Each table shows what was seen before treatment and in the window of week 12, and whether each endpoint is met: yes, no,
-or unknown (?). Cases stand below, at and above every limit. This page is written from the tables that the tests run;
-`python tests/rule_tables.py` writes it anew.
-"""
-SAID = {True: "yes", False: "no", None: "?"}
 Seen = dict[str, Any] | None
 
 
@@ -29,6 +18,7 @@ class Rule:
     endpoints: tuple[str, ...]
     cases: Sequence[tuple[Any, ...]]
     """Before, after, answers...; both are fields of a visit, None where there was none."""
+    source: str
     protocol: str = "fu2025"
 
 
@@ -69,6 +59,7 @@ TABLES = (
             (None, {"cdai": 120}, True, None, None, True, None),
             (None, {"cdai": 150}, False, None, None, None, False),
         ],
+        source="Loftus 2023 (below 150, falls of 70 and 100)",
     ),
     Rule(
         "R2.1, R2.1b, R2.1c",
@@ -91,6 +82,7 @@ TABLES = (
             (sfap(5, 2), diary(3, 3, 3, 3, 3, 3, 2), False, True, False),  # 20 / 7 = 2.857
             (sfap(5, 2), diary(2, 2, 2, None, None, None, None), None, None, None),  # three days are too few
         ],
+        source="U-EXCEL (2.8 and 1); STRIDE-II (3 and 1); NCT06045754 (PRO2 of 8)",
     ),
     Rule(
         "R2.2",
@@ -107,6 +99,7 @@ TABLES = (
             (diary(3, 3, 3, 3, 3, 3, 2), diary(2, 2, 2, 2, 2, 2, 2), True, False),  # 20 to 14 of a week: 30 %
             (sfap(6, 2), sfap(3, None), None, None),
         ],
+        source="U-EXCEL (30 %); STRIDE-II (50 %)",
     ),
     Rule(
         "R2.3",
@@ -119,6 +112,7 @@ TABLES = (
             ({"hbi": 6}, {"hbi": 5}, False, False, False),
             (None, {"hbi": 4}, True, None, None),
         ],
+        source="IG-IBD (below 5, a fall of 3); a cohort with 2",
     ),
     Rule(
         "R2.7",
@@ -152,6 +146,7 @@ TABLES = (
             ({"ses_cd": 12}, {"ses_cd": 0}, True, True, None, True, True, True, True, True),
             ({"ses_cd": 12}, {"ses_cd": 5}, True, True, False, False, False, False, None, False),
         ],
+        source="Loftus 2023 (more than half, 2 from 4); STRIDE-II (2 or less, no ulcers); sums by hand",
     ),
     Rule(
         "R2.1b, R2.3",
@@ -164,6 +159,7 @@ TABLES = (
             (sfap(5, 2) | {"hbi": 8}, sfap(4, 1), None),
             ({"hbi": 8}, {"hbi": 4}, True),
         ],
+        source="STRIDE-II, as tabulated in WJG 2024;30:50",
         protocol="stride2",
     ),
 )  # fmt: skip
@@ -175,35 +171,37 @@ def in_words(seen: Seen) -> str:
     """What was seen at a visit, shortly."""
     if seen is None:
         return "nothing"
-    said = []
-    for name, value in seen.items():
-        if name == "pro2":
-            said += [f"{'stools' if part[0] == 's' else 'pain'} {mean}" for part, mean in value.items()]
-        elif name == "cdai_components":
+    return "; ".join(part for name, value in seen.items() for part in _parts(name, value))
+
+
+def _parts(name: str, value: Any) -> list[str]:
+    match name:
+        case "pro2":
+            return [f"{'stools' if part[0] == 's' else 'pain'} {mean}" for part, mean in value.items()]
+        case "cdai_components":
             days = ", ".join("-" if day is None else str(day) for day in value["liquid_stools"])
-            said.append(f"stools {days}; pain 1 a day")
-        elif name == "ses_cd_segments":
-            said += [
-                f"{part.replace('_', ' ')} {' '.join(map(str, i.values()))}" for part, i in value.items()
-            ]
-        else:
-            said.append(f"{NAMES[name]} {SAID.get(value, value) if isinstance(value, bool) else value}")
-    return "; ".join(said)
+            return [f"stools {days}; pain 1 a day"]
+        case "ses_cd_segments":
+            return [f"{part.replace('_', ' ')} {' '.join(map(str, i.values()))}" for part, i in value.items()]
+        case _:
+            return [f"{NAMES[name]} {said(value)}"]
 
 
-def page() -> str:
-    """The tables as Markdown."""
-    parts = [HEAD]
-    for table in TABLES:
-        parts.append(f"\n## {table.rule}: {table.title}\n")
-        parts.append("| before | week 12 | " + " | ".join(f"`{name}`" for name in table.endpoints) + " |")
-        parts.append("|---|---|" + "---|" * len(table.endpoints))
-        for before, after, *answers in table.cases:
-            cells = [in_words(before), in_words(after), *(SAID[answer] for answer in answers)]
-            parts.append("| " + " | ".join(cells) + " |")
-    return "\n".join(parts) + "\n"
+def _table(rule: Rule) -> Table:
+    columns = (
+        Column("before", in_words),
+        Column("week 12", in_words),
+        *(f"`{name}`" for name in rule.endpoints),
+    )
+    return Table(rule.rule, rule.title, columns, [Case(tuple(values)) for values in rule.cases], rule.source)
 
 
-if __name__ == "__main__":
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page(), encoding="utf-8")
+PAGE = Page(
+    "endpoints",
+    "Endpoints, case by case",
+    """
+Each table shows what was seen before treatment and in the window of week 12, and whether each endpoint is met: yes, no,
+or unknown (?). Cases stand below, at and above every limit. Written by `make rules` from the tables that the tests run.
+""",
+    [_table(rule) for rule in TABLES],
+)

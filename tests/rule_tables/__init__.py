@@ -1,0 +1,12 @@
+"""The clinical rules as tables that a clinician can read, and that the tests run.
+
+Expected answers are worked out by hand or printed in the source that each row names; none comes from running the
+code. The tests hold the plain twin and the stores to them; `make rules` writes them to `docs/rules/`.
+"""
+
+from rule_tables import endpoints, settings
+from rule_tables.tables import Page
+
+PAGES: tuple[Page, ...] = (endpoints.PAGE, settings.PAGE)
+
+__all__ = ["PAGES", "Page"]
