@@ -77,10 +77,14 @@ class AdverseEvent(Event):
                 yield (name,), "inconsistent", "is before onset_on"
 
     def warnings(self) -> tuple[Refusal, ...]:
-        is_death = self.grade == 5 or self.outcome == "fatal"
-        if not is_death or "death" in self.seriousness:
-            return ()
-        return (Refusal("seriousness", "death_not_serious", "lacks death, which grade or outcome states"),)
+        found = []
+        if (self.grade == 5 or self.outcome == "fatal") and "death" not in self.seriousness:
+            reason = "lacks death, which grade or outcome states"
+            found.append(Refusal("seriousness", "death_not_serious", reason))
+        if self.onset_precision != "day":
+            reason = "is known to the month or the year only; it counts from its first day"
+            found.append(Refusal("onset_on", "onset_partial", reason))
+        return tuple(found)
 
     @classmethod
     def schema_rules(cls) -> list[dict[str, Any]]:

@@ -257,6 +257,16 @@ class Regression(Part):
     multivariable: tuple[Predictor, ...] = ()
 
 
+class Induction(Part):
+    """How induction is meant to go: whoever keeps its dose longer has an extended one (R4.9)."""
+
+    dose_mg: Number
+    days: Annotated[int, Field(ge=1)]
+    """From the first dose to the day on which the dose is to go down."""
+    grace_days: Annotated[int, Field(ge=0)] = 0
+    """How late the visit may be that lowers it."""
+
+
 class Protocol(Part):
     """A whole protocol; `name` is the file's stem."""
 
@@ -271,6 +281,7 @@ class Protocol(Part):
     advanced_therapies: tuple[str, ...]
     corticosteroids: tuple[str, ...]
     settings: Settings = Settings()
+    induction: Induction | None = None
     baseline: Windows
     timepoint: dict[Name, Timepoint]
     parameter: dict[Name, Parameter]

@@ -32,6 +32,7 @@ WARNING_CODES: Mapping[str, str] = {
     "total_disagrees": "the total differs from its components by more than 1 point (R1.9)",
     "unit_mismatch": "the unit is not the one the LOINC code is for; converted by the unit (R3.5)",
     "death_not_serious": "grade 5 or a fatal outcome without the seriousness criterion death",
+    "onset_partial": "the onset is known to the month or the year only; nothing is put in its place (R4.3)",
 }
 """Codes of what is taken all the same, but flagged."""
 

@@ -169,7 +169,7 @@ TOPICS = {
     "hct": Topic(
         builders.lab,
         _lab("haematocrit", 34, 42, "<30", unit=st.just("%")),
-        _lab("haematocrit", 0.39, unit=st.just("L/L")),
+        _lab("haematocrit", 0.39, unit=st.just("L/L")) | _lab("71833-8", 39, unit=st.just("%")),
     ),
     "crp": Topic(
         builders.lab,
@@ -271,6 +271,8 @@ def _treatment(draw: st.DrawFn, /, person: Person) -> Event:
         fields["reason"] = draw(_one_of("patient_choice", "adverse_event", "lack_of_efficacy", "death"))
     if action == "rescue":
         fields["rescue_kind"] = draw(_one_of("corticosteroid", "surgery"))
+    if action in ("start", "dose_change", "resume") and (dose := draw(_one_of(None, 45, 30, 15))):
+        fields["dose_mg"] = dose
     event_id = draw(_one_of(*OTHER_IDS, "start"))
     version = draw(_one_of(1, 1, 1, 2))
     return draw(_sent(builders.treatment, person, event_id, version, **fields))
@@ -280,7 +282,8 @@ def _treatment(draw: st.DrawFn, /, person: Person) -> Event:
 def _start(draw: st.DrawFn, /, person: Person) -> Event:
     offset, clock = draw(_one_of(0, 0, 0, 0, 1, -1)), draw(st.sampled_from(TIMES))
     event_id = draw(_one_of("start", "start", "restart"))
-    return draw(_sent(builders.start, person, event_id, 1, offset=offset, at=clock))
+    dose = draw(_one_of({}, {"dose_mg": 45}, {"dose_mg": 45}, {"dose_mg": 30}))
+    return draw(_sent(builders.start, person, event_id, 1, offset=offset, at=clock, **dose))
 
 
 @st.composite

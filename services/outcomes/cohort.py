@@ -24,7 +24,7 @@ CHANGES = Figures(
     group=("protocol", "timepoint", "parameter", "drug"),
     cells=("n",),
     hidden=(
-        "n",
+        *("n", "censored"),
         *(f"{of}_{point}" for of in ("baseline", "value", "change") for point in ("q1", "median", "q3")),
     ),
 )

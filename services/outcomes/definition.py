@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 
 from schemas.protocol import Protocol, Regression
+from services.outcomes import findings
 from services.outcomes.compiled import composite_macros
 from services.outcomes.outbox import TABLES
 from services.outcomes.plan import Scheme, limit_of, make_plan
@@ -25,6 +26,8 @@ CREATE OR REPLACE TABLE protocol_windows (
     protocol VARCHAR, timepoint VARCHAR, parameter VARCHAR, target INTEGER, opens INTEGER, closes INTEGER);
 CREATE OR REPLACE TABLE protocol_endpoints (
     protocol VARCHAR, endpoint VARCHAR, ordinal INTEGER, rule VARCHAR, parameter VARCHAR, observed_when_due BOOLEAN);
+CREATE OR REPLACE TABLE protocol_inductions (
+    protocol VARCHAR, dose_mg DECIMAL(18, 9), days INTEGER, grace_days INTEGER);
 CREATE OR REPLACE TABLE reference_rates (
     protocol VARCHAR, timepoint VARCHAR, endpoint VARCHAR, event_group VARCHAR,
     n INTEGER, denominator INTEGER, per_cent DECIMAL(5, 2));
@@ -80,7 +83,8 @@ REASONS = {
 
 def fill_protocol_tables(con: duckdb.DuckDBPyConnection, protocols: Sequence[Protocol]) -> None:
     """Write the protocols, in order of evaluation, into the tables that the SQL reads."""
-    con.execute(PROTOCOL_TABLES + REGRESSION_TABLES)
+    con.execute(PROTOCOL_TABLES + REGRESSION_TABLES + findings.TABLE)
+    _insert(con, "findings", findings.FINDINGS.items())
     plan = make_plan(protocols)
     _insert(con, "parameters", [(number, name) for name, number in plan.parameters.items()])
     for number, protocol in enumerate(plan.protocols, start=1):
@@ -125,6 +129,8 @@ def _insert_protocol(con: duckdb.DuckDBPyConnection, number: int, protocol: Prot
             for ordinal, e in enumerate(protocol.endpoints)
         ],
     )  # fmt: skip
+    if protocol.induction:
+        _insert(con, "protocol_inductions", [(name, *protocol.induction.model_dump().values())])
     if protocol.regression:
         _insert_regression(con, name, protocol.regression)
     _insert(
@@ -228,11 +234,13 @@ OUTCOMES = StoreDefinition(
         for name in (
             *("endpoint_states", "patient_outcomes", "cohort_rates", "cohort_changes", "cohort_funnel"),
             *("biomarkers", "baseline_characteristics", "worklist", "data_quality"),
+            "extended_inductions",
         )
     ],
     dated=(
         *("patients", "treated", "endpoint_states", "patient_outcomes", "biomarkers", "worklist"),
-        *("cohort_rates", "cohort_changes", "cohort_funnel", "baseline_characteristics"),
+        *("cohort_rates", "cohort_changes", "cohort_funnel", "baseline_characteristics", "data_quality"),
+        "extended_inductions",
     ),
     tables=TABLES,
     keeps_dead_letters=True,
@@ -251,5 +259,6 @@ OUTCOMES = StoreDefinition(
         "baseline_characteristics": "",
         "worklist": "",
         "data_quality": "",
+        "extended_inductions": "",
     },
 )

@@ -1,7 +1,7 @@
 """What the outcomes store keeps of each event: a few typed columns, most of them null for most events."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -37,6 +37,9 @@ COLUMNS = {
     "drug": "VARCHAR",
     "action": "VARCHAR",
     "reason": "VARCHAR",
+    "dose_mg": DECIMAL,
+    # what ingest warned of, for those who sent past it: codes of schemas.refusals.WARNING_CODES
+    "warnings": "VARCHAR[]",
     # visit and lab: scheduled 0, retest 1, unscheduled 2 (R4.2)
     "visit_rank": "TINYINT",
     # visit
@@ -91,12 +94,13 @@ def enrolment_columns(events: Sequence[Event]) -> Columns:
 
 
 def treatment_columns(events: Sequence[Event]) -> Columns:
-    """Drug, action and reason."""
+    """Drug, action, reason and dose."""
     rows = cast("Sequence[Treatment]", events)
     return {
         "drug": pa.array([e.drug for e in rows], pa.string()),
         "action": pa.array([e.action for e in rows], pa.string()),
         "reason": pa.array([e.reason for e in rows], pa.string()),
+        "dose_mg": pa.array([e.dose_mg for e in rows], pa.float64()),
     }
 
 
@@ -107,6 +111,7 @@ def visit_columns(events: Sequence[Event]) -> Columns:
     components = [e.cdai_components for e in rows]
     complaints = [compute_complaints(e) for e in rows]
     return {
+        "warnings": _warnings(rows),
         "visit_rank": pa.array([VISIT_RANKS[e.visit_kind] for e in rows], pa.int8()),
         "cdai_reported": pa.array([e.cdai for e in rows], pa.float64()),
         "cdai_points": pa.array([compute_cdai_points(e) for e in rows], pa.float64()),
@@ -138,6 +143,7 @@ def lab_columns(events: Sequence[Event]) -> Columns:
     rows = cast("Sequence[Lab]", events)
     results = [None if e.retracted else canonical_result(e) for e in rows]
     return {
+        "warnings": _warnings(rows),
         "visit_rank": pa.array([VISIT_RANKS[e.visit_kind] for e in rows], pa.int8()),
         "analyte": pa.array([r and r.analyte for r in results], pa.string()),
         "value": pa.array([None if r is None else r.value for r in results], pa.float64()),
@@ -152,6 +158,7 @@ def adverse_event_columns(events: Sequence[Event]) -> Columns:
     """Deaths only: an intercurrent event (R4.7)."""
     rows = cast("Sequence[AdverseEvent]", events)
     return {
+        "warnings": _warnings(rows),
         "fatal": pa.array([e.outcome == "fatal" or e.grade == 5 for e in rows], pa.bool_()),
         "resolved_on": pa.array([e.resolved_on for e in rows], pa.date32()),
     }
@@ -171,6 +178,12 @@ EXTRACT = {
     EventType.ADVERSE_EVENT: adverse_event_columns,
     EventType.CONSENT: consent_columns,
 }
+
+
+def _warnings(events: Sequence[Event]) -> "pa.Array[Any]":
+    """What is accepted but flagged; null for most."""
+    codes = ([warning.code for warning in event.warnings()] for event in events)
+    return pa.array([found or None for found in codes], pa.list_(pa.string()))
 
 
 def _reference_sex(enrolment: Enrolment) -> str | None:

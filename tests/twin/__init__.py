@@ -11,6 +11,7 @@ from typing import Any
 
 from twin.alerts import alert_rows
 from twin.endpoints import known_at_baseline, outcome_rows
+from twin.findings import extended_rows, finding_rows
 from twin.incidence import adverse_event_rows, incidence_rows
 from twin.patients import patient_row
 from twin.protocols import FU2025, Rules
@@ -26,21 +27,24 @@ __all__ = ["Row", "outcomes", "safety"]
 def outcomes(
     events: Sequence[Event], today: date, protocols: Sequence[Rules] = (FU2025,)
 ) -> dict[str, list[Row]]:
-    """The tables `patients`, `patient_outcomes`, `cohort_rates` and `worklist` as of `today`."""
+    """The outcomes tables as of `today`."""
     people = [history for history in histories(events, today) if history.records]
     patients = [(history, patient_row(history)) for history in people]
-    rows, worklist = [], []
+    rows, worklist, extended = [], [], []
     for history, patient in patients:
         for rules in protocols:
             own = outcome_rows(history, patient, today, rules)
             rows += own
             known = known_at_baseline(history, patient, today, rules)
             worklist += worklist_rows(history, own, known, today, rules)
+            extended += extended_rows(history, patient, today, rules)
     return {
         "patients": [patient for _, patient in patients],
         "patient_outcomes": rows,
         "cohort_rates": cohort_rows(rows),
         "worklist": worklist,
+        "data_quality": finding_rows(events, patients, protocols[0]),
+        "extended_inductions": extended,
     }
 
 

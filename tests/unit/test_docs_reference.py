@@ -16,6 +16,7 @@ from schemas.refusals import CODES, WARNING_CODES
 from schemas.topics import TOPICS
 from services.cli import SUMMARIES
 from services.outcomes.definition import REASONS
+from services.outcomes.findings import FINDINGS
 from services.runtime.metrics import Definition, Metrics
 from services.runtime.settings import Settings
 
@@ -139,6 +140,11 @@ def test_examples_in_the_event_guide_are_the_files_they_name() -> None:
 def test_every_reason_of_an_outcome_is_documented() -> None:
     text = (ROOT / "docs/rules.md").read_text(encoding="utf-8")
     assert {code: row[0] for code, row in table(section(text, "Reasons")).items()} == REASONS
+
+
+def test_every_finding_is_documented() -> None:
+    text = (ROOT / "docs/rules.md").read_text(encoding="utf-8")
+    assert {code: row[0] for code, row in table(section(text, "Findings")).items()} == FINDINGS
 
 
 def links() -> Iterator[Any]:

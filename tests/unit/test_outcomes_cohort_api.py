@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from reading_helpers import Reading
-from twin.builders import enrolment, on, start, visit
+from twin.builders import enrolment, lab, on, start, visit
 
 CHANGE = ("change_q1", "change_median", "change_q3")
 
@@ -44,6 +44,18 @@ async def test_changes_are_quartiles_of_those_with_both_values(small: Reading) -
         -77.5,
     ]  # a quarter of the way is between the values
     assert (row["baseline_median"], row["value_median"]) == (300, 175)
+
+
+async def test_of_a_censored_result_the_bound_stands_in_and_is_flagged(small: Reading) -> None:
+    # R3.4: from 40 to <5, 8 and 10 mg/L: the middle of 5, 8 and 10 is 8
+    for number, value in enumerate(("<5", 8, 10)):
+        who = {"patient_id": f"W12-{number:04}", "site_id": "S01"}
+        before = lab("crp", -3, 40, f"{number}-b", **who)
+        await small.commit(
+            start(event_id=f"{number}-s", **who), before, lab("crp", 84, value, f"{number}-w", **who)
+        )
+    row = await one(small, "/v1/cohort/changes", parameter="crp", timepoint="week_12")
+    assert (row["n"], row["value_median"], row["change_median"], row["censored"]) == (3, 8, -32, True)
 
 
 async def test_the_quartiles_of_the_cohort_are_those_of_its_rows(cohort: Reading) -> None:

@@ -1,46 +1,55 @@
 -- One row per finding about a record or a patient; `found_at` is when its site recorded the cause.
-WITH visible AS (SELECT * FROM scope SEMI JOIN current_records USING (patient_key)),
-conflicts AS (
+WITH contents AS (  -- each content of each version once, as first recorded: copies tell nothing new
+    SELECT record_key, patient_id, site_id, event_id, event_type, version, content, min(recorded_at) AS recorded_at
+    FROM scope SEMI JOIN current_records USING (patient_key)
+    GROUP BY ALL
+),
+first_cdais AS (
+    SELECT record_key, value, imputed FROM measurements
+    WHERE parameter = 0 AND scheme = (SELECT scheme FROM protocols WHERE evaluated = 1)
+),
+interruptions AS (
+    SELECT i.site_id, i.patient_id, i.event_id, i.on_date, i.recorded_at, min(r.on_date) AS resumed_on
+    FROM current_records AS i
+    JOIN patients AS p ON p.patient_key = i.patient_key AND p.drug = i.drug AND p.first_dose_on <= i.on_date
+    LEFT JOIN current_records AS r ON r.patient_key = i.patient_key AND r.drug = i.drug
+        AND r.action IN ('start', 'resume') AND r.on_date >= i.on_date
+    WHERE i.event_type = 'treatment' AND i.action = 'interrupt'
+    GROUP BY ALL
+),
+found AS (
     SELECT site_id, patient_id, event_id, 'version_conflict' AS rule,
-        'version ' || version || ' of this ' || event_type || ' record arrived with different contents' AS detail,
-        max(recorded_at) AS found_at
-    FROM visible GROUP BY site_id, patient_id, event_id, event_type, version
-    HAVING count(DISTINCT content) > 1
-),
-moved AS (
-    SELECT site_id, unnest(list_distinct(list(patient_id))) AS patient_id, event_id, 'record_moved' AS rule,
-        'this record changed its patient or its event type: retract it and enter it anew' AS detail,
-        max(recorded_at) AS found_at
-    FROM visible GROUP BY site_id, event_id
-    HAVING count(DISTINCT record_key) > 1
-),
-enrolments AS (
-    SELECT site_id, patient_id, event_id, recorded_at,
-        row_number() OVER (PARTITION BY patient_key ORDER BY on_date, site_id, event_id) AS nth
-    FROM current_records WHERE event_type = 'enrolment'
-),
-unenrolled AS (
-    SELECT p.site_id, p.patient_id, NULL AS event_id, 'no_enrolment' AS rule,
-        'events without an enrolment: sex and age are unknown' AS detail, p.last_event_at AS found_at
-    FROM patients AS p WHERE enrolled_on IS NULL
-),
-disagreeing AS (
-    SELECT v.site_id, v.patient_id, v.event_id, 'total_disagrees' AS rule,
-        'the reported CDAI differs from its components by more than 1 point; the components count (R1.9)' AS detail,
-        v.recorded_at AS found_at
-    FROM current_records AS v
-    JOIN measurements AS m ON m.record_key = v.record_key
-        AND m.parameter = 0 AND m.scheme = (SELECT scheme FROM protocols WHERE evaluated = 1)
-    WHERE v.event_type = 'visit' AND abs(v.cdai_reported - m.value) > 1
+        event_type || ', version ' || version AS particulars, max(recorded_at) AS found_at
+    FROM contents GROUP BY record_key, site_id, patient_id, event_id, event_type, version
+    HAVING count(*) > 1
     UNION ALL
-    SELECT site_id, patient_id, event_id, 'total_disagrees',
-        'the reported SES-CD differs from its segments by more than 1 point; the segments count (R1.9)', recorded_at
-    FROM current_records WHERE event_type = 'visit' AND abs(ses_cd_reported - ses_cd) > 1
+    SELECT site_id, unnest(list_distinct(list(patient_id))), event_id, 'record_moved', NULL, max(recorded_at)
+    FROM (SELECT record_key, patient_id, site_id, event_id, min(recorded_at) AS recorded_at FROM contents GROUP BY ALL)
+    GROUP BY site_id, event_id
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT site_id, patient_id, event_id, 'second_enrolment', NULL, recorded_at
+    FROM current_records WHERE event_type = 'enrolment'
+    QUALIFY row_number() OVER (PARTITION BY patient_key ORDER BY on_date, site_id, event_id) > 1
+    UNION ALL
+    SELECT site_id, patient_id, NULL, 'no_enrolment', NULL, last_event_at FROM patients WHERE enrolled_on IS NULL
+    UNION ALL  -- R1.9, the SES-CD among the warnings
+    SELECT v.site_id, v.patient_id, v.event_id, 'total_disagrees', 'CDAI', v.recorded_at
+    FROM current_records AS v
+    JOIN first_cdais AS m USING (record_key)
+    WHERE v.event_type = 'visit' AND abs(v.cdai_reported - m.value) > 1
+    UNION ALL  -- R1.8
+    SELECT v.site_id, v.patient_id, v.event_id, 'cdai_imputed', NULL, v.recorded_at
+    FROM current_records AS v
+    JOIN first_cdais AS m USING (record_key)
+    WHERE v.event_type = 'visit' AND m.imputed
+    UNION ALL  -- contract: however long
+    SELECT site_id, patient_id, event_id, 'treatment_interrupted',
+        coalesce((resumed_on - on_date) || ' days', 'not resumed'), recorded_at
+    FROM interruptions
+    UNION ALL
+    SELECT site_id, patient_id, event_id, unnest(warnings), CASE event_type WHEN 'visit' THEN 'SES-CD' END, recorded_at
+    FROM current_records WHERE warnings IS NOT NULL
 )
-SELECT site_id, patient_id, event_id, rule, detail, found_at FROM conflicts
-UNION ALL FROM moved
-UNION ALL
-SELECT site_id, patient_id, event_id, 'second_enrolment', 'an earlier enrolment of this patient counts', recorded_at
-FROM enrolments WHERE nth > 1
-UNION ALL FROM unenrolled
-UNION ALL FROM disagreeing
+SELECT site_id, patient_id, event_id, rule, words || coalesce(': ' || particulars, '') AS detail, found_at
+FROM found JOIN findings USING (rule)
