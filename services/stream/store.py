@@ -214,7 +214,7 @@ class EventStore:
         protocols: Sequence[Protocol],
         *,
         today: date,
-        memory_limit: str = "512MB",
+        memory_limit: str = "256MB",
         threads: int = 1,
         erasure_key: ErasureKey | None = None,
     ) -> None:
