@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from schemas.analytes import ANALYTES
-from schemas.protocol_model import Criterion, Protocol
+from schemas.protocol_model import Criterion, Parameter, Protocol
 
 SHORT = {
     "cdai": "CDAI",
@@ -38,10 +38,17 @@ def in_words(protocol: Protocol, name: str) -> str:
         case "delayed_response":
             after = (criterion.after or "").replace("_", " ")
             return f"responds, not having responded at {after}: {in_words(protocol, (criterion.response or ())[0])}"
+        case _:
+            return comparison_in_words(criterion, protocol.parameter.get(criterion.parameter or ""))
+
+
+def comparison_in_words(criterion: Criterion, rules: Parameter | None) -> str:
+    """What a criterion of one comparison asks for; `rules` say where its parameter's upper limit comes from."""
+    match criterion.kind:
         case "normalisation":
-            return f"{_called(criterion)} raised at baseline, now {_normal(protocol, criterion)}"
+            return f"{_called(criterion)} raised at baseline, now {_normal(criterion, rules)}"
         case "raised":
-            return f"{_called(criterion)} raised: not {_normal(protocol, criterion)}"
+            return f"{_called(criterion)} raised: not {_normal(criterion, rules)}"
         case "steroid_free":
             since = f" and the {criterion.days} days before" if criterion.days else ""
             return f"no systemic corticosteroid on the day of the {_called(criterion)}{since}"
@@ -79,17 +86,16 @@ def _called(criterion: Criterion) -> str:
     return MEASURES.get(criterion.measure or "", "{}").format(SHORT.get(name, name))
 
 
-def _normal(protocol: Protocol, criterion: Criterion) -> str:
+def _normal(criterion: Criterion, rules: Parameter | None) -> str:
     name = criterion.parameter or ""
-    rules = protocol.parameter[name]
-    if rules.upper_limit == "laboratory":
+    if rules is None or rules.upper_limit == "laboratory":
         return "within the laboratory's limit"
     unit = ANALYTES[name].unit if name in ANALYTES else ""
     return f"{'at most' if rules.inclusive else 'below'} {_plain(rules.upper_limit or 0)} {unit}".strip()
 
 
 def _plain(number: Decimal | str | int) -> str:
-    text = str(number)
+    text = f"{number:f}" if isinstance(number, Decimal) else str(number)
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

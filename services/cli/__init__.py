@@ -18,6 +18,7 @@ SUMMARIES = {
     "simulate": "Write a realistic synthetic registry as JSON lines.",
     "compute": "Derive everything from files of events, without Kafka.",
     "query": "Read-only SQL over both stores.",
+    "explain": "Why every outcome and alert of a patient is what it is.",
     "export": "Analysis data sets: ADSL, ADRS, ADLB, ADAE as Parquet, CSV, Dataset-JSON, XPT.",
     "protocol": "Check, list and compare protocols.",
     "setup": "Make the erasure key, where services may only read it.",

@@ -4,6 +4,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.responses import Response
 
 from services.outcomes.cohort_api import cohort_routes
+from services.outcomes.explain.document import Wanted
 from services.outcomes.pages import add_outcomes_pages
 from services.outcomes.predictors.api import predictor_routes
 from services.outcomes.reading import OutcomesReader
@@ -49,6 +50,25 @@ def create_outcomes_api(node: Node, tokens: TokenStore) -> FastAPI:
 def _routes(reader: OutcomesReader) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["outcomes"])
     calendar = reader.calendar
+
+    @router.get(
+        "/patients/{patient_id:path}/explain",
+        summary="Why a patient's outcomes are what they are",
+        description="By protocol and timepoint: each value with its window, the record used and those passed over, "
+        "as codes of `meanings`; each outcome with its rule, comparisons, and why it counts or not.",
+    )
+    async def explain(
+        patient_id: str,
+        caller: PatientReader,
+        protocol: str | None = None,
+        timepoint: str | None = None,
+        endpoint: str | None = None,
+        as_of: AsOf = None,
+        known_at: KnownAt = None,
+    ) -> Response:
+        wanted = Wanted(protocol or None, timepoint or None, endpoint or None)
+        cut = await calendar.cut(as_of, known_at)
+        return answer(**await reader.explanation(caller, patient_id, cut, wanted))
 
     @router.get(
         "/patients/{patient_id:path}", summary="A patient: facts, outcomes with their reasons, biomarkers"

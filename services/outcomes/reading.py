@@ -7,12 +7,14 @@ from functools import partial
 from typing import Any
 
 from services.outcomes.cohort import CohortReader
+from services.outcomes.explain.document import UnknownNameError, Wanted, explain
+from services.outcomes.explain.relations import EXPLANATION
 from services.outcomes.predictors.asking import PredictorReader
 from services.outcomes.worklist import WorklistReader
 from services.runtime.cut import Cut, source_at
 from services.runtime.tokens import Caller
 from services.stream.cache import PerCommit, PerCut
-from services.stream.http import Calendar, Order, Row, Where, not_here, visible
+from services.stream.http import Calendar, Order, Row, Where, not_here, refused, visible
 from services.stream.node import Node
 from services.stream.patient import patient_sql
 
@@ -118,6 +120,24 @@ class OutcomesReader:
                 biomarkers, key=lambda row: (row["analyte"], row["collected_on"], row["event_id"])
             ),
         }
+
+    async def explanation(
+        self, caller: Caller, patient_id: str, cut: Cut | None, wanted: Wanted
+    ) -> dict[str, Any]:
+        """Why the outcomes of one patient are what they are.
+
+        Raises Problem 404 as `patient` does, and 422 for what the protocols do not have.
+        """
+        shown = await self.calendar.shown(cut)
+        asked = {"patient": patient_id, "known_at": None, **shown}
+        (found,) = await self._node.read(EXPLANATION, asked)
+        try:
+            document = explain(found, shown, wanted)
+        except UnknownNameError as error:
+            raise refused(error.field, "type", str(error).partition(": ")[2]) from None
+        if document is None or not caller.may_see(document["patient"]["site_id"]):
+            raise not_here("patient")
+        return document
 
     async def _of_patient(self, name: str, patient_id: str, shown: Mapping[str, date]) -> list[Row]:
         return await self._node.read(self._of_one[name], {"patient": patient_id, "known_at": None, **shown})
