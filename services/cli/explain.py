@@ -66,8 +66,8 @@ ALERTS = f"SELECT * FROM ({patient_sql(SAFETY, 'alerts')}) ORDER BY raised_at DE
 )
 @click.option("--token", envvar="WEEK12_TOKEN", help="While the services run; better in WEEK12_TOKEN.")
 def command(
-    patient: str, as_of: datetime | None, known_at: datetime | None, protocol: str | None, timepoint: str | None, endpoint: str | None,
-    form: str, store: Path | None, token: str | None,
+    patient: str, as_of: datetime | None, known_at: datetime | None, protocol: str | None, timepoint: str | None,
+    endpoint: str | None, form: str, store: Path | None, token: str | None,
 ) -> None:  # fmt: skip
     try:
         settings = load_settings()

@@ -129,8 +129,7 @@ class OutcomesReader:
         Raises Problem 404 as `patient` does, and 422 for what the protocols do not have.
         """
         shown = await self.calendar.shown(cut)
-        asked = {"patient": patient_id, "known_at": None, **shown}
-        (found,) = await self._node.read(EXPLANATION, asked)
+        (found,) = await self._node.read(EXPLANATION, {"patient": patient_id, "known_at": None, **shown})
         try:
             document = explain(found, shown, wanted)
         except UnknownNameError as error:

@@ -16,6 +16,7 @@ from schemas.refusals import CODES, WARNING_CODES
 from schemas.topics import TOPICS
 from services.cli import SUMMARIES
 from services.outcomes.definition import REASONS
+from services.outcomes.explain.wording import WEIGHED
 from services.outcomes.findings import FINDINGS
 from services.runtime.metrics import Definition, Metrics
 from services.runtime.settings import Settings
@@ -145,6 +146,12 @@ def test_every_reason_of_an_outcome_is_documented() -> None:
 def test_every_finding_is_documented() -> None:
     text = (ROOT / "docs/rules.md").read_text(encoding="utf-8")
     assert {code: row[0] for code, row in table(section(text, "Findings")).items()} == FINDINGS
+
+
+def test_every_reason_of_passing_over_is_documented() -> None:
+    text = (ROOT / "docs/explain.md").read_text(encoding="utf-8")
+    documented = table(section(text, "Used, or passed over"))
+    assert documented == {code: [meaning.text, meaning.rule] for code, meaning in WEIGHED.items()}
 
 
 def links() -> Iterator[Any]:
