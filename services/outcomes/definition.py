@@ -46,6 +46,7 @@ CREATE OR REPLACE TABLE scheme_atoms (
     scheme TINYINT, bit BIGINT, parameter TINYINT, kind VARCHAR, measure VARCHAR, operator VARCHAR,
     limit_value DECIMAL(18, 9), baseline4_fall DECIMAL(18, 9), baseline4_rule VARCHAR, baseline_zero_fails BOOLEAN,
     days INTEGER, laboratory BOOLEAN, fixed DECIMAL(18, 9), miller BOOLEAN, inclusive BOOLEAN);
+CREATE OR REPLACE TABLE scheme_clauses (scheme TINYINT, bit BIGINT, response TINYINT, clause BIGINT);
 CREATE OR REPLACE TABLE schedule (
     protocol VARCHAR, scheme TINYINT, time TINYINT, timepoint VARCHAR, endpoint VARCHAR, answer BIGINT,
     ordinal INTEGER, rule VARCHAR, lead TINYINT, parameters BIGINT, opens INTEGER, closes INTEGER,
@@ -165,6 +166,17 @@ def _insert_scheme(con: duckdb.DuckDBPyConnection, scheme: Scheme, parameters: M
         con,
         "scheme_atoms",
         [(number, 1 << bit, parameters[atom.parameter], *atom[1:]) for atom, bit in scheme.atoms.items()],
+    )
+
+    _insert(
+        con,
+        "scheme_clauses",
+        [
+            (number, 1 << bit, response, scheme.mask(clause))
+            for composite, bit in scheme.composites.items()
+            for response, clauses in enumerate(composite, start=1)
+            for clause in clauses
+        ],
     )
 
 

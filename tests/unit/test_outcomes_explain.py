@@ -23,25 +23,30 @@ from twin.builders import (
 
 from schemas.protocol_model import BASELINE
 from services.outcomes.explain.document import UnknownNameError, Wanted, explain
-from services.outcomes.explain.relations import EXPLANATION
+from services.outcomes.explain.relations import EXPLAINED, EXPLANATION
 from services.simulation.registry import RegistryPlan, stream_registry
+from services.stream.patient import patient_sql
 from services.stream.store import EventStore
 
 Row = dict[str, Any]
 PATIENT = "W12-0001"
 
 
-def explained(store: EventStore, patient: str = PATIENT, today: date | None = None, **wanted: str) -> Row:
-    day = today or store.today
+def ask(store: EventStore, sql: str, patient: str, day: date | None = None) -> list[Row]:
+    """Rows about a patient as of a day, today of the store by default."""
     cursor = store.cursor()
     try:
-        found = cursor.execute(EXPLANATION, {"patient": patient, "as_of": day, "known_at": None})
+        found = cursor.execute(sql, {"patient": patient, "as_of": day or store.today, "known_at": None})
         names = [column[0] for column in found.description]
-        document = explain(
-            dict(zip(names, found.fetchall()[0], strict=True)), {"as_of": day}, Wanted(**wanted)
-        )
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
     finally:
         cursor.close()
+
+
+def explained(store: EventStore, patient: str = PATIENT, **wanted: str) -> Row:
+    """The explanation of a patient of the store."""
+    (found,) = ask(store, EXPLANATION, patient)
+    document = explain(found, {"as_of": store.today}, Wanted(**wanted))
     assert document is not None
     return document
 
@@ -52,16 +57,13 @@ def usual(events: list[Row]) -> list[Row]:
     return [enrolment(), *starts, visit(-3, "before", cdai=300), *events]
 
 
-def records(document: Row, timepoint: str = "week_12", parameter: str = "cdai") -> list[Row]:
-    """The records weighed for one value under the first protocol."""
-    (place,) = [t for t in document["protocols"][0]["timepoints"] if t["timepoint"] == timepoint]
-    (value,) = [v for v in place["values"] if v["parameter"] == parameter]
-    return list(value["records"])
-
-
 def weigh(events: list[Row], today: int = 200) -> list[Row]:
     """The records weighed for the CDAI at week 12 of the usual patient."""
-    return records(explained(load(emptied(OUTCOMES, on(today)), [usual(events)]), timepoint="week_12"))
+    document = explained(load(emptied(OUTCOMES, on(today)), [usual(events)]), timepoint="week_12")
+    (place,) = [t for t in document["protocols"][0]["timepoints"] if t["timepoint"] == "week_12"]
+    return [
+        record for value in place["values"] if value["parameter"] == "cdai" for record in value["records"]
+    ]
 
 
 # Each case: the records beside the usual ones, then what becomes of them: observed, and carried forward (R4.7).
@@ -159,29 +161,44 @@ AT_BASELINE: dict[str, tuple[list[Row], dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, Row]:
-    """The explanation of every case; each is a patient of one store."""
+def told() -> dict[str, dict[tuple[str, str], Row]]:
+    """The CDAIs of every case as they were weighed, by timepoint and record; each case is a patient of one store."""
     cases = {case: events for case, (events, _) in (WEEK_12 | AT_BASELINE).items()}
     names = {case: f"W12-{number:04}" for number, case in enumerate(cases, start=1)}
     events = [{**e, "patient_id": names[case]} for case in cases for e in usual(cases[case])]
     store = load(emptied(OUTCOMES, on(200)), [events])
-    return {case: explained(store, name, timepoint="week_12") for case, name in names.items()}
+    sql = f"SELECT * FROM ({patient_sql(EXPLAINED, 'values_weighed')}) WHERE parameter = 'cdai'"
+    return {
+        case: {(row["timepoint"], row["record"].partition("/")[2]): row for row in ask(store, sql, name)}
+        for case, name in names.items()
+    }
 
 
 @pytest.mark.parametrize("case", WEEK_12)
-def test_week_12_says_why_a_record_is_used_or_passed_over(case: str, told: dict[str, Row]) -> None:
+def test_week_12_says_why_a_record_is_used_or_passed_over(
+    case: str, told: dict[str, dict[tuple[str, str], Row]]
+) -> None:
     events, expected = WEEK_12[case]
-    found = {r["record"].partition("/")[2]: (r["observed"], r["carried"]) for r in records(told[case])}
+    found = {
+        name: (row["observed"], row["carried"])
+        for (time, name), row in told[case].items()
+        if time == "week_12"
+    }
     assert {name: found[name] for name in expected} == expected
     assert found.keys() == {e["event_id"] for e in events if e["event_type"] == "visit"} | {"before"}
 
 
 @pytest.mark.parametrize("case", AT_BASELINE)
-def test_baseline_says_why_a_record_is_used_or_passed_over(case: str, told: dict[str, Row]) -> None:
+def test_baseline_says_why_a_record_is_used_or_passed_over(
+    case: str, told: dict[str, dict[tuple[str, str], Row]]
+) -> None:
     expected = AT_BASELINE[case][1]
-    found = {r["record"].partition("/")[2]: r for r in records(told[case], BASELINE)}
-    assert {name: found[name]["observed"] for name in expected} == expected
-    assert {record["carried"] for record in found.values()} == {None}
+    found = {
+        name: (row["observed"], row["carried"])
+        for (time, name), row in told[case].items()
+        if time == BASELINE
+    }
+    assert {name: found[name] for name in expected} == {name: (why, None) for name, why in expected.items()}
 
 
 def test_a_corrected_version_is_told_with_its_own_value_and_the_version_that_counts() -> None:
@@ -266,10 +283,10 @@ def crowded(number: int) -> list[Row]:
 def registry() -> EventStore:
     """A simulated registry, disorder and all, under three protocols, in the midst of it; and some crowded patients."""
     disorder = {"late": 0.1, "duplicates": 0.04, "corrections": 0.08, "retractions": 0.03}
-    plan = RegistryPlan(patients=12, sites=3, events=300, seed=7, until=date(2025, 12, 31), **disorder)
+    plan = RegistryPlan(patients=8, sites=3, events=200, seed=7, until=date(2025, 12, 31), **disorder)
     store = emptied(OUTCOMES, date(2025, 6, 30), ALL)
     events = [json.loads(line) for line in stream_registry(plan)]
-    return load(store, [[*events, *(event for number in range(1, 6) for event in crowded(number))]])
+    return load(store, [[*events, *(event for number in range(1, 5) for event in crowded(number))]])
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,8 @@ class _Rows:
     values: Mapping[tuple[int, int, int], Sequence[Row]]
     windows: Mapping[tuple[int, int, int], Row]
     criteria: Mapping[tuple[int, int], Sequence[Row]]
+    clauses: Mapping[tuple[int, int], Sequence[Row]]
+    steroids: Mapping[int, Sequence[Row]]
     treated: Mapping[int, Row]
     intercurrent: Mapping[int, Sequence[Row]]
     names: Mapping[int, str]
@@ -96,6 +98,8 @@ def _arranged(found: Row) -> _Rows:
         values=by("weighed", "scheme", "time", "number"),
         windows=one("windows", "scheme", "time", "parameter"),
         criteria=by("criteria", "scheme", "time"),
+        clauses=by("clauses", "scheme", "bit"),
+        steroids=by("steroids", "scheme"),
         treated=one("treated", "scheme"),
         intercurrent=by("intercurrent_events", "scheme"),
         names={row["parameter"]: row["name"] for row in found["parameters"] or []},
@@ -136,6 +140,13 @@ def _protocol(rows: _Rows, protocol: Row, wanted: Wanted) -> Row:
         "intercurrent_events": [
             {**_without(row, "scheme"), "text": wording.INTERCURRENT.get(row["kind"], row["kind"])}
             for row in events
+        ],
+        "steroids": [
+            {
+                **_without(row, "scheme"),
+                "text": wording.STEROIDS.get(row["kind"], row["kind"].replace("_", " ")),
+            }
+            for row in sorted(rows.steroids.get(scheme, []), key=lambda row: (row["on_date"], row["record"]))
         ],
         "timepoints": [
             _timepoint(rows, treated, scheme, time, numbers, outcomes)
@@ -220,7 +231,7 @@ def _outcome(rows: _Rows, treated: Row | None, outcome: Row, values: Mapping[int
         "rule": step["rule"],
         "parameters": [rows.names[number] for number in rows.names if step["parameters"] >> number & 1],
         "criteria": list(_criteria(rows, step)),
-        "belongs_if": list(_clauses(rows, step["scheme"], BASELINE, step["population"])),
+        "belongs_if": list(_conditions(rows, step["scheme"], BASELINE, step["qualifies"])),
         "because": list(_because(outcome, treated, own)),
     }
 
@@ -228,23 +239,33 @@ def _outcome(rows: _Rows, treated: Row | None, outcome: Row, values: Mapping[int
 def _criteria(rows: _Rows, step: Row) -> Iterator[Row]:
     """The clauses of an endpoint: every one has to hold, by one of its comparisons.
 
-    Those of a delayed response (R4.9) carry the number of the response that they belong to, for both times.
+    Those of a delayed response (R4.9) stand there for the earlier timepoint too.
     """
-    yield from _clauses(rows, step["scheme"], step["time"], step["clauses"])
-    for response, clauses in enumerate(step["responses"], start=1):
-        for time in (step["after"], step["time"]):
-            for clause in _clauses(rows, step["scheme"], time, clauses):
-                yield {**clause, "response": response}
+    if step["after"] is not None:
+        yield from _conditions(rows, step["scheme"], step["after"], step["answer"])
+    yield from _conditions(rows, step["scheme"], step["time"], step["answer"])
 
 
-def _clauses(rows: _Rows, scheme: int, time: int, clauses: Iterable[int]) -> Iterator[Row]:
+def _conditions(rows: _Rows, scheme: int, time: int, answer: int | None) -> Iterator[Row]:
+    """What stands behind an answer of the plan: a composite's clauses, or the only one; nothing where all count.
+
+    `response` numbers alternatives of which the first that is known decides.
+    """
+    if answer is None:
+        return
     known = rows.criteria.get((scheme, time), [])
-    for clause in clauses:
-        among = [row for row in known if clause & row["bit"]]
+    clauses = sorted(
+        rows.clauses.get((scheme, answer), [{"response": 1, "clause": answer}]),
+        key=lambda row: row["response"],
+    )
+    several = len({row["response"] for row in clauses}) > 1
+    for row in clauses:
+        among = [comparison for comparison in known if row["clause"] & comparison["bit"]]
         yield {
             "timepoint": among[0]["timepoint"] if among else None,
-            "met": _any(row["met"] for row in among),
-            "any_of": [_comparison(row) for row in among],
+            **({"response": row["response"]} if several else {}),
+            "met": _any(comparison["met"] for comparison in among),
+            "any_of": [_comparison(comparison) for comparison in among],
         }
 
 

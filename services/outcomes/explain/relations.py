@@ -16,16 +16,15 @@ def _of_uncounted() -> Relation:
     return Relation("uncounted_measurements", counted.sql.replace("current_records", "uncounted_records"))
 
 
+NAMES = ("values_weighed", "intercurrent_events", "steroid_records", "criteria_met", "explanation")
+
 EXPLAINED = replace(
     OUTCOMES,
     views=[
         *OUTCOMES.views,
         Relation.load(SQL, "uncounted_records"),
         _of_uncounted(),
-        *(
-            Relation.load(SQL, name)
-            for name in ("values_weighed", "intercurrent_events", "criteria_met", "explanation")
-        ),
+        *(Relation.load(SQL, name) for name in NAMES),
     ],
 )
 

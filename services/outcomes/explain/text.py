@@ -42,6 +42,10 @@ def _protocol(protocol: Row, meanings: Row) -> Iterator[str]:
         drug = f", {event['drug']}" if event["drug"] else ""
         when = f"{event['on_date']} (day {event['study_offset']})"
         yield f"  intercurrent event: {event['text']}{drug} on {when}, {event['record']}"
+    for told in protocol["steroids"]:
+        drug = f"{told['drug']} " if told["drug"] else ""
+        when = f"{told['on_date']} (day {told['study_offset']})"
+        yield f"  corticosteroids: {drug}{told['text']}, {when}, {told['record']}"
     for timepoint in protocol["timepoints"]:
         yield ""
         yield f"  {timepoint['timepoint'].replace('_', ' ').upper()}"
@@ -80,8 +84,8 @@ def _briefly(record: Row) -> str:
 
 def _why(row: Row, code: str, meanings: Row) -> str:
     meaning = meanings[code]
-    version = f" {row['winning_version']}" if code == "superseded" else ""
-    return f"{meaning['text']}{version} ({meaning['rule']})"
+    text = f"corrected by version {row['winning_version']}" if code == "superseded" else meaning["text"]
+    return f"{text} ({meaning['rule']})"
 
 
 def _found(record: Row) -> str:

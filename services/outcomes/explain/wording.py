@@ -35,11 +35,11 @@ WEIGHED: Mapping[str, Meaning] = {
     "incomplete": Meaning("stated in part, too little to compute it", "R1.8, R2.6"),
     "after_intercurrent_event": Meaning("on or after an intercurrent event", "R4.7"),
     "baseline_not_carried": Meaning("a baseline is never carried forward", "R4.7"),
-    "superseded": Meaning("corrected by version", "R4.4"),
+    "superseded": Meaning("corrected by a higher version", "R4.4"),
     "retracted": Meaning("the record was retracted", "R4.4"),
     "conflicting": Meaning("the same version came with other contents, of which one counts", "R4.4"),
     "after_as_of": Meaning("dated after the day asked for", "R0.5"),
-    "after_consent": Meaning("dated after consent was withdrawn", "contract, section 7"),
+    "after_consent": Meaning("dated after consent was withdrawn", "consent"),
 }
 """Why a record is used, or is not."""
 
@@ -52,6 +52,14 @@ INTERCURRENT = {
     "death": "death",
 }
 """Kinds of intercurrent events (R4.7)."""
+
+STEROIDS = {"taken": "a visit says that some were taken", "not_taken": "a visit says that none were taken"}
+"""Kinds of records that tell of corticosteroids, besides what was done with a drug (R2.5)."""
+STEROID_FREE = {
+    True: "no steroid day among them",
+    False: "a steroid day among them",
+    None: "nothing recorded about steroids",
+}
 
 ANSWERS = {True: "yes", False: "no", None: "unknown"}
 UNITS = {"stool_frequency": "a day", "abdominal_pain": "a day"}
@@ -103,11 +111,13 @@ def comparison(row: Row) -> str:
 
 def numbers(row: Row) -> str:
     """What was found, of a row of `criteria_met`: `250 to 120, 130 lower`."""
-    if row["kind"] == "steroid_free":
-        return _steroids(row)
     value = quantity(row["comparator"], row["value"])
     if row["value"] is None:
         return "no value"
+    if row["kind"] == "steroid_free":
+        return STEROID_FREE[row["met"]]
+    if row["measure"] == "isolated_ileal":
+        return ANSWERS[row["met"]]
     match row["kind"]:
         case "threshold":
             text = value
@@ -135,15 +145,6 @@ def _fall(row: Row) -> str:
     if row["kind"] == "per_cent_fall" and before > 0:
         amount += f" ({number(100 * abs(change) / before)} %)"
     return f"{number(before)} to {number(after)}, {amount if change else 'unchanged'}"
-
-
-def _steroids(row: Row) -> str:
-    if row["value"] is None:
-        return "no value"
-    if row["steroid_gap"] is None:
-        return "no steroid day recorded" if row["steroids_known"] else "nothing recorded about steroids"
-    days = row["steroid_gap"]
-    return "a steroid day on the day itself" if days == 0 else f"last steroid day {days} days before"
 
 
 def state(outcome: Row) -> str:

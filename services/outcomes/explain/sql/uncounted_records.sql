@@ -1,6 +1,6 @@
 -- One row per version of a record that does not count, and why not. Each has a key of its own, so that nothing is
 -- borrowed between versions; copies of one version, and what a retraction itself says, are no rows.
-WITH judged AS (
+WITH versions AS (
     SELECT scope.*, winning_version, winning_content, withdrawn_on,
         winning_version IS NULL
             OR (version = winning_version AND content = winning_content AND recorded_at = winning_at) AS wins
@@ -13,7 +13,7 @@ told AS (
         WHEN NOT wins AND content <> winning_content THEN 'conflicting'
         WHEN wins AND on_date > (SELECT today FROM clock) THEN 'after_as_of'
         WHEN wins AND on_date > withdrawn_on THEN 'after_consent' END AS why
-    FROM judged
+    FROM versions
 )
 SELECT * EXCLUDE (winning_content, withdrawn_on, wins) REPLACE (
     row_number() OVER (ORDER BY event_type, site_id, event_id, version, content, recorded_at)::UBIGINT AS record_key)

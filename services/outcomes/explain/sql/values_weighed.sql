@@ -1,6 +1,6 @@
 -- One row per scheme, timepoint (0 = baseline), parameter and record: used, or why it was passed over (R4.1 to R4.7);
 -- `observed` for the value as observed, `carried` for the last observation carried forward.
--- What was chosen is read from `selected`; the reasons compare each record with it, in the order of R4.2.
+-- What was taken is read from `chosen`; the reasons compare each record with it, in the order of R4.2.
 WITH known AS (  -- values that count, values that do not, and visits that state nothing of a score
     SELECT m.scheme, m.patient_key, m.parameter, m.record_key, m.on_date, m.at_time, m.visit_rank, m.site_id, m.event_id,
         m.value, m.comparator, m.imputed, r.version, NULL AS why, NULL::BIGINT AS winning_version
@@ -38,25 +38,15 @@ placed AS (
 ),
 marked AS (
     SELECT p.*, p.study_offset BETWEEN p.opens AND p.closes AS within,
-        p.why IS NULL AND o.record = p.record AND o.on_date = p.on_date AND o.value = p.value AS used,
-        p.why IS NULL AND c.record = p.record AND c.on_date = p.on_date AND c.value = p.value AS kept,
-        o.spoilt AS used_spoilt
+        p.why IS NULL AND coalesce(c.observed = p.record_key, false) AS used,
+        p.why IS NULL AND coalesce(c.unspoilt = p.record_key, false) AS forward
     FROM placed AS p
-    LEFT JOIN (FROM selected WHERE NOT carried) AS o
-        ON o.scheme = p.scheme AND o.time = p.time AND o.parameter = p.number
-    LEFT JOIN (FROM selected WHERE carried) AS c
-        ON c.scheme = p.scheme AND c.time = p.time AND c.parameter = p.number
-),
-chosen AS (  -- the record used and the one carried forward, which may be the same
-    SELECT *, bool_or(coalesce(kept, false)) OVER whole AS other,
-        CASE WHEN bool_or(coalesce(kept, false)) OVER whole THEN coalesce(kept, false)
-             ELSE coalesce(used, false) AND NOT spoilt END AS forward
-    FROM marked WINDOW whole AS (PARTITION BY scheme, time, number)
+    LEFT JOIN chosen AS c ON c.scheme = p.scheme AND c.time = p.time AND c.parameter = p.number
 ),
 compared AS (
     SELECT *, max(struct_pack(distance, study_offset, visit_rank, at_time)) FILTER (used) OVER whole AS best,
         max(struct_pack(within, distance, study_offset, visit_rank, at_time)) FILTER (forward) OVER whole AS last
-    FROM chosen WINDOW whole AS (PARTITION BY scheme, time, number)
+    FROM marked WINDOW whole AS (PARTITION BY scheme, time, number)
 )
 SELECT scheme, time, timepoint, parameter, number, record, version, winning_version, on_date, at_time, study_offset,
     value, comparator, imputed,
