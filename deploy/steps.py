@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def run(
     folder: Path | None = None,
     within: float = 900,
 ) -> str:
-    """The standard output of a command. Raises DeployProblem with its last line where it fails or takes longer."""
+    """The standard output of a command. Raises DeployProblem with its last lines where it fails or takes longer."""
     try:
         done = subprocess.run(
             command,
@@ -42,9 +42,14 @@ def run(
     except FileNotFoundError:
         raise DeployProblem(f"{command[0]} was not found: python3 -m deploy.offline start") from None
     except subprocess.TimeoutExpired:
-        raise DeployProblem(f"`{' '.join(command[:4])}` did not end within {within:g} s") from None
+        raise DeployProblem(f"`{_short(command)}` did not end within {within:g} s") from None
     if done.returncode:
         said = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
-        last = said[-1][:500] if said else f"exit code {done.returncode}"
-        raise DeployProblem(f"`{' '.join(command[:4])}` failed: {last}")
+        why = " | ".join(said[-3:])[-600:] or f"exit code {done.returncode}"
+        raise DeployProblem(f"`{_short(command)}` failed: {why}")
     return done.stdout
+
+
+def _short(command: Sequence[str]) -> str:
+    """A command as people know it: its program and what it is to do, without options."""
+    return " ".join([word for word in command if not word.startswith("-")][:4])

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 import deploy.offline
-from deploy.offline import daemon, images
+from deploy.offline import daemon, images, packages
 from deploy.problems import DeployProblem
 from services.broker.problems import BrokerProblem
 
@@ -19,6 +19,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("start", help="Docker from Debian where it is missing; the daemon where none runs")
     commands.add_parser("stop", help="end the daemon that `start` started")
+    commands.add_parser("packages", help="fetch the Python packages of the services' image (needs pip)")
     build = commands.add_parser("build", help="make base images")
     build.add_argument(
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(images.IMAGES)}; all without any"
@@ -32,6 +33,9 @@ def main() -> int:
     try:
         if options.command == "stop":
             daemon.stop()
+            return 0
+        if options.command == "packages":
+            packages.fetch()
             return 0
         daemon.start()
         if options.command == "build":

@@ -11,14 +11,6 @@ from pathlib import Path
 from deploy.problems import DeployProblem
 from deploy.steps import run, step
 
-PACKAGES = {
-    "dockerd": "docker.io",
-    "docker-compose": "docker-compose",
-    "iptables": "iptables",
-    "mmdebstrap": "mmdebstrap",
-}
-"""The programs it takes, and Debian's packages with them."""
-
 _OURS = Path("/run/week12-dockerd.pid")  # written only by `start`, so that `stop` ends nobody else's daemon
 _LOG = Path("/var/log/week12-dockerd.log")
 _START_SECONDS, _STOP_SECONDS = 60.0, 30.0
@@ -29,11 +21,10 @@ def start() -> bool:
 
     Raises DeployProblem where that takes rights this user does not have, or does not work.
     """
-    missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
-    if missing:
-        _only_root(f"installing {', '.join(missing)}")
-        with step(f"installed {', '.join(missing)}"):
-            _install(missing)
+    if packages := _missing():
+        _only_root(f"installing {', '.join(packages)}")
+        with step(f"installed {', '.join(packages)}"):
+            _install(packages)
     if answers():
         return False
     _only_root("starting dockerd")
@@ -65,13 +56,28 @@ def stop() -> None:
 
 def answers() -> bool:
     """Whether a daemon answers this user."""
-    asked = subprocess.run(
-        ["docker", "version", "--format", "{{.Server.Version}}"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    return asked.returncode == 0
+    return _works("docker", "version", "--format", "{{.Server.Version}}")
+
+
+def compose() -> tuple[str, ...]:
+    """The command of Compose: the plug-in of Docker where there is one, else docker-compose."""
+    return ("docker", "compose") if _works("docker", "compose", "version") else ("docker-compose",)
+
+
+def _works(*command: str) -> bool:
+    if shutil.which(command[0]) is None:
+        return False
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+
+
+def _missing() -> list[str]:
+    """Debian's packages of the programs that are not here."""
+    packages = {"mmdebstrap": "mmdebstrap"}
+    if not answers():
+        packages |= {"docker": "docker.io", "dockerd": "docker.io", "iptables": "iptables"}
+    if compose() == ("docker-compose",):
+        packages["docker-compose"] = "docker-compose"
+    return sorted({package for program, package in packages.items() if shutil.which(program) is None})
 
 
 def _install(packages: list[str]) -> None:
