@@ -49,11 +49,12 @@ class FakePublisher:
         self.ready = True
         self.error: Exception | None = None
 
-    async def publish(self, records: Sequence[Record], timestamp_ms: int) -> None:
+    async def publish(self, records: Sequence[Record], timestamp_ms: int) -> dict[str, str]:
         if self.error:
             raise self.error
         self.records.extend(records)
         self.timestamps.extend([timestamp_ms] * len(records))
+        return {}
 
 
 class Ingest:

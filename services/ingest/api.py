@@ -1,7 +1,6 @@
 """`POST /v1/events`: from a request to acknowledged records to receipts."""
 
 import asyncio
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from services.runtime.metrics import Metrics, SiteLabels
 from services.runtime.problems import Problem
 from services.runtime.settings import Settings
 from services.runtime.tokens import Caller, TokenStore
+from services.runtime.tracing import current_headers, note
 from services.runtime.web import create_api, require
 
 READ_SECONDS = 60.0
@@ -35,7 +35,6 @@ SMALL_BYTES = 8 << 10
 RETRY_AFTER_BROKER = 2
 RETRY_AFTER_WINDOW = 1
 UNKNOWN_SITE = "unknown"
-_TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def create_ingest_api(
@@ -82,7 +81,7 @@ class _Ingest:
             raise _no_broker()
         try:
             async with self.window.hold(_announced(request), self.settings.ingest_ack_seconds / 2):
-                return await self._take(kind, await _read(request), _traceparent(request), caller)
+                return await self._take(kind, await _read(request), current_headers(), caller)
         except WindowFull:
             raise Problem(
                 503,
@@ -101,8 +100,8 @@ class _Ingest:
             form, verdicts, records = await asyncio.get_running_loop().run_in_executor(
                 self.threads, self._judge, kind, body, more_headers, caller
             )
-        if records:
-            await self._publish(records, received)
+        places = await self._publish(records, received) if records else {}
+        note(places=places, **Counter[str](verdict.status for verdict in verdicts))
         _count(self.metrics, verdicts, received / 1000)
         _count_sites(self.metrics, verdicts, caller, self.sites)
         return answer(form, verdicts)
@@ -121,9 +120,9 @@ class _Ingest:
         ]
         return form, verdicts, records
 
-    async def _publish(self, records: Sequence[Record], received: int) -> None:
+    async def _publish(self, records: Sequence[Record], received: int) -> dict[str, str]:
         try:
-            await self.publisher.publish(records, received)
+            return await self.publisher.publish(records, received)
         except BrokerUnavailable:
             raise _no_broker() from None
         except RecordTooLarge:
@@ -199,11 +198,6 @@ async def _read(request: Request) -> bytes:
     except TimeoutError:
         raise Problem(408, "timeout", f"The body did not come within {READ_SECONDS:.0f} seconds.") from None
     return b"".join(parts)
-
-
-def _traceparent(request: Request) -> list[tuple[str, bytes]]:
-    value = request.headers.get("traceparent", "")
-    return [("traceparent", value.encode())] if _TRACEPARENT.fullmatch(value) else []
 
 
 def show_window(metrics: Metrics, window: Window) -> None:

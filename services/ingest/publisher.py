@@ -41,6 +41,15 @@ GRACE_SECONDS = 5.0
 """Beyond the delivery timeout, after which kafka-python itself has failed every record."""
 
 
+class RecordMetadata(Protocol):
+    """Where Kafka has put a record."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+
+
 class BrokerUnavailable(Exception):
     """Kafka has not acknowledged: the records may or may not be in the log."""
 
@@ -57,8 +66,11 @@ class Publisher(Protocol):
         """Whether a broker is there, as far as is known."""
         ...
 
-    async def publish(self, records: Sequence[Record], timestamp_ms: int) -> None:
-        """Return once every record is acknowledged; raises BrokerUnavailable or RecordTooLarge."""
+    async def publish(self, records: Sequence[Record], timestamp_ms: int) -> dict[str, str]:
+        """Return once every record is acknowledged: where they stand, `topic/partition` -> first and last offset.
+
+        Raises BrokerUnavailable or RecordTooLarge.
+        """
         ...
 
 
@@ -89,10 +101,19 @@ class Delivery:
         self._lock = threading.Lock()
         self._left = expected
         self._failed: list[BaseException] = []
+        self._spans: dict[int, tuple[int, int]] = {}
 
-    def acknowledged(self, _: object) -> None:
+    @property
+    def places(self) -> dict[str, str]:
+        """Where the records stand: `topic/partition` -> first and last offset."""
+        return {f"{self.topic}/{number}": f"{a}-{b}" for number, (a, b) in self._spans.items()}
+
+    def acknowledged(self, where: RecordMetadata | None) -> None:
         """One record is safe."""
         with self._lock:
+            if where is not None:
+                first, last = self._spans.get(where.partition, (where.offset, where.offset))
+                self._spans[where.partition] = min(first, where.offset), max(last, where.offset)
             self._left -= 1
             last = not self._left
         if last:
@@ -161,7 +182,7 @@ class KafkaPublisher:
             for thread in self._closing:
                 await asyncio.to_thread(thread.join, CLOSE_SECONDS)
 
-    async def publish(self, records: Sequence[Record], timestamp_ms: int) -> None:
+    async def publish(self, records: Sequence[Record], timestamp_ms: int) -> dict[str, str]:
         producer = self._producer
         if producer is None:
             raise BrokerUnavailable("not connected")
@@ -179,7 +200,9 @@ class KafkaPublisher:
             outcomes = [BrokerUnavailable("no answer")]
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if not errors:
-            return
+            return {
+                place: span for delivery in deliveries.values() for place, span in delivery.places.items()
+            }
         if producer is self._producer and any(isinstance(error, BrokerUnavailable) for error in errors):
             self._lose(errors[0])
         raise errors[0]

@@ -1,7 +1,8 @@
 """Structured logs: one JSON object a line on standard error, without patient data.
 
-What could carry a patient's values is kept out at the root: request lines are not logged (paths hold
-patient ids) and an exception is logged as its type and where it happened, never with its message, since
+What could carry a patient's values is kept out at the root: a request is logged by its route's template (paths hold
+patient ids), an event by where its record stands in Kafka (an `event_id` may be made of the number that a centre gave
+its patient), and an exception is logged as its type and where it happened, never with its message, since
 parsers and databases quote the value they stumbled over.
 """
 
@@ -12,6 +13,8 @@ from types import TracebackType
 from typing import TypeAlias
 
 from pythonjsonlogger.json import JsonFormatter
+
+from services.runtime.tracing import current
 
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -42,6 +45,13 @@ class _Formatter(JsonFormatter):
         return f"{kind.__module__}.{kind.__qualname__} at {where}"
 
 
+def _add_trace(record: logging.LogRecord) -> bool:
+    """Say for which request a line was written."""
+    if (work := current.get()) is not None:
+        record.trace_id, record.span_id = work.trace.trace_id, work.trace.span_id
+    return True
+
+
 def configure_logs(service: str, level: str = "INFO") -> None:
     """Send every logger of this process to standard error as JSON lines, labelled with the service."""
     handler = logging.StreamHandler(sys.stderr)
@@ -54,6 +64,7 @@ def configure_logs(service: str, level: str = "INFO") -> None:
             static_fields={"service": service},
         )
     )
+    handler.addFilter(_add_trace)
     logging.raiseExceptions = False  # the module's own complaints show the exception being logged
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -20,6 +20,7 @@ from services.runtime.problems import MEDIA_TYPE, Problem
 from services.runtime.sessions import Sessions
 from services.runtime.settings import Settings
 from services.runtime.tokens import Caller, Permission, TokenStore
+from services.runtime.tracing import TRACEPARENT, Work, begin, current
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ async def _on_invalid_request(_: Request, error: Exception) -> Response:
 
 
 class _Requests:
-    """Times every request by its route's template, and turns what nobody caught into a plain 500."""
+    """Times, traces and logs every request by its route's template, and turns what nobody caught into a plain 500."""
 
     def __init__(self, app: ASGIApp, service: str, metrics: Metrics) -> None:
         self.app = app
@@ -174,11 +175,18 @@ class _Requests:
             await self.app(scope, receive, send)
             return
         started, status = time.perf_counter(), 0
+        given = next((v for k, v in scope["headers"] if k == TRACEPARENT.encode()), b"")
+        work = Work(begin(given.decode("latin-1")), {})
+        token = current.set(work)
 
         async def watch(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"trace-id", work.trace.trace_id.encode()),
+                ]
             await send(message)
 
         try:
@@ -195,7 +203,17 @@ class _Requests:
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if scope["method"] in METHODS else "other"
             labels = (self.service, route, method, str(status or 499))
-            self.durations.labels(*labels).observe(time.perf_counter() - started)
+            took = time.perf_counter() - started
+            self.durations.labels(*labels).observe(took)
+            _log_answer(route, method, status or 499, took, work)
+            current.reset(token)
+
+
+def _log_answer(route: str, method: str, status: int, seconds: float, work: Work) -> None:
+    """One line for what changes something or failed; of what only reads, where debugging."""
+    reads = method in ("GET", "HEAD", "OPTIONS") and status < 500
+    facts = {"route": route, "method": method, "status": status, "seconds": round(seconds, 4)}
+    log.log(logging.DEBUG if reads else logging.INFO, "answered", extra={**facts, **work.facts})
 
 
 def _problem_schema() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from schemas.topics import ALERT_ACTIONS
 from services.runtime.problems import Problem
+from services.runtime.tracing import current_headers
 from services.safety.actions import AlertAction
 from services.stream.node import Node
 from services.stream.service import FaustHolder
@@ -61,7 +62,9 @@ class KafkaActions:
         )
         try:
             sent = await app.topic(ALERT_ACTIONS, key_serializer="raw", value_serializer="raw").send(
-                key=action_key(action.alert_id, str(action.action_id)), value=value
+                key=action_key(action.alert_id, str(action.action_id)),
+                value=value,
+                headers=dict(current_headers()),
             )
             await sent
         except Exception as error:

@@ -32,15 +32,15 @@ class AlertsOutbox:
             rows = cursor.execute(ROWS).fetchall()
         finally:
             cursor.close()
-        return [
-            Message(
-                TOPIC,
-                alert_id.encode(),
-                orjson.dumps(orjson.loads(alert)) if alert else None,
-                (alert_id, seq),
-            )
-            for alert_id, seq, alert in rows
-        ]
+        return [self._message(*row) for row in rows]
+
+    @staticmethod
+    def _message(alert_id: str, seq: int, text: str | None) -> Message:
+        if text is None:
+            return Message(TOPIC, alert_id.encode(), None, (alert_id, seq))
+        alert = orjson.loads(text)
+        patient = alert["patient_id"].encode()
+        return Message(TOPIC, alert_id.encode(), orjson.dumps(alert), (alert_id, seq), about=patient)
 
     def done(self, store: EventStore, messages: Sequence[Message]) -> None:
         """Mark as published, unless an alert changed again meanwhile (and so has another number).

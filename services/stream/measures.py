@@ -9,6 +9,7 @@ from schemas.refusals import CODES
 from services.runtime.metrics import Metrics
 from services.stream.decode import TYPE_OF_TOPIC, Record
 from services.stream.store import Applied
+from services.stream.traces import Traced, trace_headers, traced
 
 EACH_RECORD_TIMED = 1_000
 """Up to this many records a batch, the time to state is observed for every one; beyond, for the oldest."""
@@ -32,19 +33,30 @@ class Arrival:
     count: int
     newest_ms: int
     received_ms: tuple[int, ...]
+    first: int  # offset
+    last: int
+    traces: frozenset[bytes]  # headers
+    traced: tuple[Traced, ...]  # of a few records each, of a backlog none
 
 
 def note_arrivals(polled: Mapping[tuple[str, int], Sequence[Record]]) -> list[Arrival]:
     """Summarise one poll."""
-    total = sum(map(len, polled.values()))
-    timed = None if total <= EACH_RECORD_TIMED else 1
-    return [
-        Arrival(
-            topic, number, len(records), records[-1].timestamp, tuple(r.timestamp for r in records[:timed])
-        )
-        for (topic, number), records in polled.items()
-        if records
-    ]
+    few = sum(map(len, polled.values())) <= EACH_RECORD_TIMED
+    return [_arrival(*place, records, few) for place, records in polled.items() if records]
+
+
+def _arrival(topic: str, partition: int, records: Sequence[Record], few: bool) -> Arrival:
+    return Arrival(
+        topic,
+        partition,
+        len(records),
+        records[-1].timestamp,
+        tuple(record.timestamp for record in records[: None if few else 1]),
+        records[0].offset,
+        records[-1].offset,
+        trace_headers(records),
+        traced(records) if few else (),
+    )
 
 
 def measure_batch(

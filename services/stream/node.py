@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings
 from services.stream.store import Applied, EventStore
+from services.stream.traces import Traces
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,6 +58,7 @@ class Node:
         self.linger_seconds = settings.linger_ms / 1000
         self.last: Applied | None = None
         self.tell: Callable[[Applied], None] = lambda _: None
+        self.traces = Traces()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decoder")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")

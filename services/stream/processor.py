@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import duckdb
@@ -27,6 +28,7 @@ from services.stream.decode import decode_records
 from services.stream.measures import Arrival, measure_batch, note_arrivals
 from services.stream.node import Node
 from services.stream.store import Applied, Batch, EventStore
+from services.stream.traces import commit_facts
 
 log = logging.getLogger(__name__)
 
@@ -185,9 +187,12 @@ class Processor(Service):  # type: ignore[misc]
         if done is None:
             return
         node.parts["store"] = "ok"
+        letters = done.applied.dead_letters
+        node.traces.note(((a.topic, a.partition, a.traced) for a in done.arrivals), letters)
         node.note(done.applied)
         self._rested = time.perf_counter() + min(done.seconds, LONGEST_REST_SECONDS)
         measure_batch(node.metrics, node.name, done.arrivals, done.applied, done.seconds)
+        _log_commit(done)
 
     async def _take_up(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
         """Assign every partition of the topics and go to where the store stands."""
@@ -256,6 +261,18 @@ class Processor(Service):  # type: ignore[misc]
             end = consumer.highwater(TopicPartition(topic, number))
             self._left[topic, number] = max(0, (end or 0) - records[-1].offset - 1)
         self.node.behind = sum(self._left.values()) >= BACKLOG_RECORDS
+
+
+def _log_commit(done: _Committed) -> None:
+    """Where each record of it stands in Kafka, and its trace: by them an event is followed, not by its id."""
+    applied = done.applied
+    facts = commit_facts(
+        ((a.topic, a.partition, a.first, a.last) for a in done.arrivals),
+        chain.from_iterable(a.traces for a in done.arrivals),
+    )
+    counts = {"batch": applied.batch, "records": applied.records, "new": applied.applied}
+    counts["dead_letters"] = len(applied.dead_letters)
+    log.info("committed", extra={**counts, "seconds": round(done.seconds, 4), **facts})
 
 
 def _by_topic(polled: dict[TopicPartition, list[ConsumerRecord]]) -> Polled:

@@ -19,6 +19,7 @@ from schemas.topics import DEAD_LETTERS
 from services.stream.erasure import letter_key
 from services.stream.node import Node
 from services.stream.store import EventStore
+from services.stream.traces import letter_place
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Message:
     mark: Any
     headers: Sequence[tuple[str, bytes]] = ()
     partition: int | None = None
+    about: bytes = b""  # the patient or dead letter whose trace it goes on with; by default the key says
 
 
 class Outbox(Protocol):
@@ -107,7 +109,11 @@ class Publisher(Service):  # type: ignore[misc]
         started = time.perf_counter()
         sent = [
             await producer.send(
-                m.topic, key=m.key, value=m.value, headers=list(m.headers), partition=m.partition
+                m.topic,
+                key=m.key,
+                value=m.value,
+                headers=[*m.headers, *node.traces.headers(m.about or m.key)],
+                partition=m.partition,
             )
             for m in messages
             if m.topic
@@ -165,6 +171,7 @@ class DeadLetters:
             value,
             (topic, partition, offset),
             [(name, text.encode()) for name, text in headers.items()],
+            about=letter_place(topic, partition, offset),
         )
 
     def done(self, store: EventStore, messages: Sequence[Message]) -> None:

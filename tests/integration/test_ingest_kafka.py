@@ -126,7 +126,7 @@ class TestBehaviour:
         assert (record.topic, record.partition) == (LABS, partition_of(b"S01-0007", 12))
         assert record.headers["ce_id"] == b"S01:lab:7:2"
         assert record.headers["ce_partitionkey"] == b"S01-0007"
-        assert record.headers["traceparent"] == trace.encode()
+        assert record.headers["traceparent"].split(b"-")[1] == trace.split("-")[1].encode()
         assert record.timestamp > 1_700_000_000_000
 
     async def test_only_what_was_accepted_is_there(self, door: tuple[Ingest, Sees]) -> None:

@@ -19,14 +19,18 @@ from kafka import KafkaProducer
 from plugins.prometheus import Prometheus, prometheus_program
 from plugins.services import NAMES, RunningServices
 
-from schemas.topics import EVENT_TOPICS
+from schemas.topics import ALERTS, DEAD_LETTERS, EVENT_TOPICS, OUTCOMES
 from services.broker import open_broker
 from services.local.study import study_stream
 from services.simulation.fu2025.plan import CUT
+from services.testing.topics import TopicRecord
 
 NAME, PSEUDONYM, RECORD, VALUE, WORD = "Quxmarillo", "ZZ-PATIENT-77", "ZZ:record:77", "7391.6482", "xylopain"
 """Recognisable wherever they turn up: a name, a pseudonym, an event id, a number, a free text."""
 GONE = "ZZ-ERASED-78"
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
+"""With which one request of the run comes: two events of PSEUDONYM."""
 LAB: dict[str, Any] = {
     "event_type": "lab",
     "site_id": "S01",
@@ -106,6 +110,8 @@ class WholeRun:
     metrics: list[str] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
     prometheus: Prometheus | None = None
+    answered_trace: str = ""  # what ingest answered to the request that came with TRACEPARENT
+    records: list[TopicRecord] = field(default_factory=list)  # of events, and what was derived from them
     settled_at: float = 0.0  # when all was in the stores and Prometheus had seen it
     alerts: list[dict[str, Any]] = field(default_factory=list)  # Prometheus' at that moment
 
@@ -160,9 +166,11 @@ def _watch(services: RunningServices) -> Prometheus | None:
 
 def _work(services: RunningServices, run: WholeRun) -> None:
     services.send(run.events)
-    services.send(
-        [LAB | {"event_id": f"{RECORD}:lab"}, GRAVE, LAB | {"patient_id": GONE, "event_id": "ZZ:78"}]
-    )
+    services.send([LAB | {"patient_id": GONE, "event_id": "ZZ:78"}])
+    services.wait_until_settled()  # of a backlog, what is published does not name each trace
+    followed = _post(services, lines(LAB | {"event_id": f"{RECORD}:lab"}, GRAVE), traceparent=TRACEPARENT)
+    assert followed.status_code == 202, followed.text
+    run.answered_trace = followed.headers["trace-id"]
     services.wait_until_settled()
     services.send([HARMLESS, ERASE])
     run.errors += [answer.text for answer in _bad_requests(services)]
@@ -176,6 +184,7 @@ def _work(services: RunningServices, run: WholeRun) -> None:
         run.prometheus.until('ALERTS{alertname="Week12DeadLetters", alertstate="firing"}', bool)
         run.prometheus.until("sum(week12_consumer_lag_records)", lambda found: found == [0])
         run.alerts = run.prometheus.get("/alerts")["alerts"]
+    run.records = services.topics.records(*EVENT_TOPICS.values(), OUTCOMES, ALERTS, DEAD_LETTERS)
     run.settled_at = time.time()
     run.metrics += [services.reader(name).get("/metrics").text for name in NAMES]
 
@@ -244,7 +253,7 @@ def _bad_questions(services: RunningServices, patient_id: str) -> Iterator[httpx
             yield answer
 
 
-def _post(services: RunningServices, body: bytes) -> httpx.Response:
+def _post(services: RunningServices, body: bytes, **headers: str) -> httpx.Response:
     """POST events, one or NDJSON."""
     with services.client("ingest", services.secret) as client:
-        return client.post("/v1/events", content=body, headers={"Content-Type": NDJSON})
+        return client.post("/v1/events", content=body, headers={"Content-Type": NDJSON, **headers})

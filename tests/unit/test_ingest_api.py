@@ -110,14 +110,21 @@ class TestReceipts:
         [
             ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", True),
             ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331", False),
+            ("00-00000000000000000000000000000000-b7ad6b7169203331-01", False),
             ("Maria", False),
         ],
     )
-    async def test_a_trace_context_is_passed_on_when_it_is_one(
+    async def test_a_trace_is_gone_on_with_when_it_is_one(
         self, ingest: Ingest, publisher: FakePublisher, header: str, kept: bool
     ) -> None:
-        await ingest.post(lab(), traceparent=header)
-        assert (("traceparent", header.encode()) in publisher.records[0].headers) is kept
+        answer = await ingest.post([lab(1), lab(2)], traceparent=header)
+        given = header.split("-")
+        spans = {dict(record.headers)["traceparent"].decode() for record in publisher.records}
+        [(version, trace_id, span_id, _)] = [span.split("-") for span in spans]
+        assert (version, len(trace_id), len(span_id)) == ("00", 32, 16)
+        assert (given[1:2] == [trace_id]) is kept
+        assert span_id not in header
+        assert answer.headers["trace-id"] == trace_id
 
 
 def broker_away(publisher: FakePublisher) -> None:
@@ -276,11 +283,11 @@ class Gate(FakePublisher):
         self.entered = asyncio.Event()
         self.waiting = 0
 
-    async def publish(self, records: Any, timestamp_ms: int) -> None:
+    async def publish(self, records: Any, timestamp_ms: int) -> dict[str, str]:
         self.waiting += 1
         self.entered.set()
         await self.open.wait()
-        await super().publish(records, timestamp_ms)
+        return await super().publish(records, timestamp_ms)
 
 
 class TestBackPressure:
