@@ -25,6 +25,8 @@ _DAY_MS = 86_400_000
 _END_OFFSETS_WITHIN_S = 15
 _LED_WITHIN_S = 30
 _POLL_S = 0.05
+_PATIENT = {"bootstrap_timeout_ms": 10_000}
+"""How long somebody who waits for an answer is left without one where no broker is."""
 
 
 def ensure_topics(
@@ -80,6 +82,7 @@ def end_offsets(client: Client, topics: Collection[str]) -> dict[tuple[str, int]
     ListOffsets with the first offset of the last batch plus one: that is only where to look.
     """
     options = {
+        **_PATIENT,
         **client,
         "group_id": None,
         "enable_auto_commit": False,
@@ -196,7 +199,7 @@ def _differences(
 @contextmanager
 def _admin(client: Client) -> Iterator[KafkaAdminClient]:
     with _telling(client):
-        admin = KafkaAdminClient(**client)
+        admin = KafkaAdminClient(**{**_PATIENT, **client})
         try:
             yield admin
         finally:
