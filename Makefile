@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-header --no-annotate pyproject.toml
 ARGS ?=
 
-.PHONY: help demo up test check format schemas rules dashboards bench containers lock clean
+.PHONY: help demo up test check format schemas rules dashboards bench containers reliability lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ bench: $(VENV)/.run ## measure speed and latency, and write docs/performance.md 
 
 containers: $(VENV)/.run ## build the images, run the composition, kill each part of it (Debian; root where Docker is missing)
 	$(BIN)/python -m deploy.containers $(ARGS)
+
+reliability: $(VENV)/.dev ## break everything under load, and write docs/reliability.md (needs Java 17; 10 minutes)
+	$(BIN)/python -m pytest tests/reliability --reliability $(ARGS)
 
 lock: $(VENV)/.dev ## resolve the dependencies anew (needs the package index)
 	$(COMPILE) --output-file requirements.lock

@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import pytest
 from hypothesis import settings
 
 pytest_plugins = [
@@ -9,6 +10,14 @@ pytest_plugins = [
     "plugins.services",
     "plugins.whole_run",
 ]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--reliability`: everything that docs/reliability.md tells of, written there at the end."""
+    parser.addoption(
+        "--reliability", action="store_true", help="run every row of docs/reliability.md in full"
+    )
+
 
 # Repeatable by default, for a failure must not come and go; a longer, random search is one option away:
 # pytest --hypothesis-profile=explore

@@ -51,6 +51,7 @@ class ClusterNode(LocalKafka):
     """One node; start it by `KafkaCluster`, for alone it is no cluster."""
 
     heap_mib: ClassVar[int] = 256
+    stop_within_s: ClassVar[float] = 3  # the last of three waits for the others before it ends
 
     def __init__(self, data_dir: Path, number: int, shared: _Shared) -> None:
         super().__init__(data_dir, shared.brokers[number])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -173,18 +174,24 @@ def week12_cohort(request: pytest.FixtureRequest) -> Cohort:
 
 
 def start_or_skip(broker: Broker) -> None:
-    """Start it; where this machine lacks what it needs, skip by name, or fail where that is required.
+    """Start it; see `or_skip`. A broker that is there and does not start always fails."""
+    with or_skip(broker.name):
+        broker.start()
 
-    Required are Apache Kafka by `WEEK12_REQUIRE_KAFKA=1` and Docker by `WEEK12_REQUIRE_DOCKER=1`. A broker that
-    is there and does not start always fails.
+
+@contextmanager
+def or_skip(kind: str) -> Iterator[None]:
+    """Where this machine lacks what this kind of broker needs, skip by name, or fail where that is required.
+
+    Required are Apache Kafka by `WEEK12_REQUIRE_KAFKA=1` and Docker by `WEEK12_REQUIRE_DOCKER=1`.
     """
     from services.broker import BrokerUnavailable
 
     try:
-        broker.start()
+        yield
     except BrokerUnavailable as missing:
-        if _is_required(broker.name):
-            pytest.fail(_missing(broker.name, str(missing)), pytrace=False)
+        if _is_required(kind):
+            pytest.fail(_missing(kind, str(missing)), pytrace=False)
         pytest.skip(str(missing))
 
 

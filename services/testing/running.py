@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +48,15 @@ class RunningServices:
         self._tokens = TokenStore(folder / "tokens.toml")
         self.secret = self.token("sender", "submitter")
         self._lead = self.token("lead", "registry_lead")
-        self._children = {
-            name: Child(
-                Place(name, "127.0.0.1", int(self._environment[f"WEEK12_{name.upper()}_PORT"])),
-                self._environment,
-                self.log_path(name),
-            )
-            for name in NAMES
-        }
+        self._children = {name: self._child(name, {}) for name in NAMES}
         self._wanted: list[str] = []
         self._clients: dict[str, httpx.Client] = {}
 
     # -- processes -----------------------------------------------------------------------------------------
+
+    def configure(self, name: str, **environment: str) -> None:
+        """Variables of one service alone; before it is started."""
+        self._children[name] = self._child(name, environment)
 
     def start(self, *names: str) -> None:
         """Start services (without names: all) without waiting for them."""
@@ -226,6 +223,12 @@ class RunningServices:
     def store_path(self, name: str) -> Path:
         """The service's own file: to be opened only while the service does not run."""
         return self.folder / f"{name}.duckdb"
+
+    def _child(self, name: str, environment: Mapping[str, str]) -> Child:
+        port = int(self._environment[f"WEEK12_{name.upper()}_PORT"])
+        return Child(
+            Place(name, "127.0.0.1", port), {**self._environment, **environment}, self.log_path(name)
+        )
 
     def _behind(self, name: str, ends: dict[tuple[str, int], int]) -> bool:
         self._check(name)

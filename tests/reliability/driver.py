@@ -1,0 +1,143 @@
+"""The one procedure behind every row of docs/reliability.md: prepare, disturb under load, measure.
+
+A row says what is disturbed, how often, and whether the system must work meanwhile. The procedure lets clients send
+a portion of events, disturbs it while they are under way, and measures until an event sent then has been counted by
+both stores. At the end nothing may be missing: what was acknowledged is in both stores, once, and `week12 verify`
+finds no difference from a batch recomputation, in stores and derived topics.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import orjson
+from comparison import rows_of
+from plugins.load import A_REQUEST, Load, Version
+from plugins.services import RunningServices
+
+from schemas.topics import DEAD_LETTERS
+from services.simulation.registry import RegistryPlan, stream_registry
+from services.testing.cohort import Cohort
+from services.testing.running import PROCESSORS
+
+UNTIL = date(2025, 6, 30)
+A_PORTION = 400
+"""Events under way at a disturbance."""
+WITHIN = 90.0
+"""Seconds within which an event must be counted again."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table; `times` disturbances in full, `in_ci` of them in CI (0: not run there)."""
+
+    name: str
+    said: str
+    bench: Callable[[Path], AbstractContextManager[RunningServices]]
+    """Starts a broker and the services, ready; takes the folder for all of it."""
+    disturb: Callable[["Trial", int], AbstractContextManager[None]]
+    """Disturbs on entering and mends on leaving; takes how often it has been done."""
+    times: int = 1
+    in_ci: int = 0
+    works_meanwhile: bool = False
+    duplicates: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a row came to. `seconds` is the longest of its disturbances."""
+
+    times: int
+    acknowledged: int
+    in_state: int
+    differences: int
+    seconds: float
+
+
+@dataclass
+class Trial:
+    """A row under way."""
+
+    services: RunningServices
+    load: Load
+    probes: Cohort = field(default_factory=lambda: Cohort(prefix="PROBE7"))
+    dead_letters: int = 0
+    """How many records were written that must become dead letters."""
+
+    def seconds_until_counted(self, since: float) -> float:
+        """Send one event until it is acknowledged, wait until both stores have counted it, and say how long."""
+        probe = self.probes.patient().events
+        with self.services.client("ingest", self.services.secret) as client:
+            self.services.until(lambda: self.load.post(client, probe), "a probe is acknowledged", WITHIN)
+        self.services.wait_until_settled(WITHIN)
+        return time.monotonic() - since
+
+
+def run(row: Row, times: int, folder: Path) -> Result:
+    """Carry the row out; raises AssertionError where anything acknowledged is missing, doubled or different."""
+    plan = RegistryPlan(
+        patients=20 * (times + 1),
+        sites=4,
+        events=A_PORTION * (times + 1),
+        seed=7,
+        until=UNTIL,
+        late=0.1,
+        duplicates=row.duplicates,
+        corrections=0.06,
+        retractions=0.01,
+    )
+    events = [orjson.loads(line) for line in stream_registry(plan)]
+    with row.bench(folder) as services:
+        trial = Trial(services, Load(services, events, allowed=A_PORTION))
+        with trial.load.sending():
+            seconds = max(_disturbed(trial, row, number) for number in range(times))
+        services.wait_until_ready()
+        services.wait_until_settled()
+        differences = _differences(services)
+        assert len(services.topics.records(DEAD_LETTERS)) == trial.dead_letters
+        services.stop()
+        states = [_versions(services, name) for name in PROCESSORS]
+    for state in states:
+        assert state == Counter(trial.load.acknowledged)
+    return Result(times, len(trial.load.acknowledged), min(map(len, states)), differences, seconds)
+
+
+def _disturbed(trial: Trial, row: Row, number: int) -> float:
+    """One disturbance with requests under way; seconds until events are counted again."""
+    load = trial.load
+    load.wait_for(load.allowed)
+    load.send_until(load.allowed + A_PORTION)
+    load.wait_for(load.taken + A_REQUEST)
+    disturbance = row.disturb(trial, number)
+    since = time.monotonic()
+    with disturbance:
+        seconds = trial.seconds_until_counted(since) if row.works_meanwhile else 0.0
+        mended = _Stopwatch()
+    return seconds if row.works_meanwhile else trial.seconds_until_counted(mended.started)
+
+
+class _Stopwatch:
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+
+
+def _differences(services: RunningServices) -> int:
+    """Rows by which stores and derived topics differ from a batch recomputation: none, or the test fails."""
+    verified = services.week12("verify", "--published")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    return 0
+
+
+def _versions(services: RunningServices, name: str) -> "Counter[Version]":
+    """How often each version of each record stands in a stopped service's store."""
+    rows = rows_of(services.store_path(name), "SELECT site_id, event_id, version FROM events")
+    return Counter((row["site_id"], row["event_id"], row["version"]) for row in rows)
+
+
+def nothing(trial: Trial, number: int) -> AbstractContextManager[None]:
+    """No disturbance: the load itself is the trouble."""
+    return nullcontext()
