@@ -8,9 +8,10 @@ from random import Random
 
 import orjson
 import pytest
-from comparison import STORES, assert_topics_show_the_tables, computed, rows_of
-from plugins.load import A_REQUEST, Load, Version, version_of
+from comparison import STORES, assert_topics_show_the_tables, computed
+from plugins.load import A_REQUEST, Load, version_of
 from plugins.services import RunningServices
+from reliability.driver import stored_versions
 
 from schemas.topics import ALERTS, DEAD_LETTERS, EVENT_TOPICS, OUTCOMES
 from services.broker import Broker
@@ -49,7 +50,7 @@ def test_what_was_acknowledged_survives_ten_kills(
 
     assert stream.acknowledged == set(map(version_of, events))
     for name in STORES:
-        assert stored_versions(services, name) == Counter(stream.acknowledged)
+        assert stored_versions(services.store_path(name)) == Counter(stream.acknowledged)
     for name, tables in computed(tmp_path / "computed", values, UNTIL).items():
         assert services.contents(name) == tables, name
     assert_topics_show_the_tables(services.folder, outcomes, alerts)
@@ -71,9 +72,3 @@ def kill_in_the_middle(services: RunningServices, stream: Load, victim: str) -> 
     else:
         services.kill(victim)
         services.start(victim)
-
-
-def stored_versions(services: RunningServices, name: str) -> Counter[Version]:
-    """How often each version of each record stands in a stopped service's store."""
-    rows = rows_of(services.store_path(name), "SELECT site_id, event_id, version FROM events")
-    return Counter((row["site_id"], row["event_id"], row["version"]) for row in rows)

@@ -4,12 +4,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 from ingest_helpers import NDJSON, lines
-
-from services.testing.running import RunningServices
 
 SENDERS = 3
 A_REQUEST = 25
@@ -19,6 +17,19 @@ Event = dict[str, Any]
 Version = tuple[str, str, int]
 
 
+class Sending(Protocol):
+    """Where clients send to."""
+
+    secret: str
+    """Of a token that may send for all centres."""
+
+    def client(self, service: str, secret: str | None = None) -> httpx.Client:
+        """An HTTP client of a service; to be closed."""
+
+    def tail(self, name: str) -> str:
+        """The end of a service's log, for a failure's message."""
+
+
 class Load:
     """Clients that send until everything is acknowledged.
 
@@ -26,12 +37,10 @@ class Load:
     all.
     """
 
-    def __init__(
-        self, services: RunningServices, events: Sequence[Event], allowed: int | None = None
-    ) -> None:
+    def __init__(self, services: Sending, events: Sequence[Event], allowed: int | None = None) -> None:
         self.acknowledged: set[Version] = set()
         self.taken = 0
-        """Events in acknowledged requests, copies included."""
+        """Events of the given ones in acknowledged requests, copies included."""
         self._total = len(events)
         self.allowed = self._total if allowed is None else allowed
         self._services = services
@@ -85,8 +94,6 @@ class Load:
             return False
         with self._changed:
             self.acknowledged.update(map(version_of, events))
-            self.taken += len(events)
-            self._changed.notify_all()
         return True
 
     def _send_all(self) -> None:
@@ -95,6 +102,9 @@ class Load:
                 while request := self._next():
                     while not self._stopped and not self.post(client, request):
                         time.sleep(0.05)
+                    with self._changed:
+                        self.taken += len(request)
+                        self._changed.notify_all()
         except BaseException as error:
             with self._changed:
                 self._failures.append(error)

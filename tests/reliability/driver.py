@@ -13,16 +13,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 from comparison import rows_of
-from plugins.load import A_REQUEST, Load, Version
-from plugins.services import RunningServices
+from plugins.load import A_REQUEST, Load, Sending, Version
 
-from schemas.topics import DEAD_LETTERS
 from services.simulation.registry import RegistryPlan, stream_registry
 from services.testing.cohort import Cohort
-from services.testing.running import PROCESSORS
 
 UNTIL = date(2025, 6, 30)
 A_PORTION = 400
@@ -31,13 +29,32 @@ WITHIN = 90.0
 """Seconds within which an event must be counted again."""
 
 
+class Bench(Sending, Protocol):
+    """A broker and the services on it, wherever they run."""
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+        """Wait for a condition; fails where it does not come."""
+
+    def wait_until_counted(self, patient_id: str, seconds: float) -> None:
+        """Wait until both stores have counted what was acknowledged, this patient's event the last of it."""
+
+    def differences(self) -> int:
+        """Once all is settled: rows by which stores and derived topics differ from a batch recomputation."""
+
+    def dead_letters(self) -> int:
+        """Records that could not be read."""
+
+    def versions(self) -> "list[Counter[Version]]":
+        """Stop the services; how often each version of each record stands in the stores of each."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One row of the table; `times` disturbances in full, `in_ci` of them in CI (0: not run there)."""
 
     name: str
     said: str
-    bench: Callable[[Path], AbstractContextManager[RunningServices]]
+    bench: Callable[[Path], AbstractContextManager["Bench"]]
     """Starts a broker and the services, ready; takes the folder for all of it."""
     disturb: Callable[["Trial", int], AbstractContextManager[None]]
     """Disturbs on entering and mends on leaving; takes how often it has been done."""
@@ -62,7 +79,7 @@ class Result:
 class Trial:
     """A row under way."""
 
-    services: RunningServices
+    bench: Bench
     load: Load
     probes: Cohort = field(default_factory=lambda: Cohort(prefix="PROBE7"))
     dead_letters: int = 0
@@ -70,10 +87,12 @@ class Trial:
 
     def seconds_until_counted(self, since: float) -> float:
         """Send one event until it is acknowledged, wait until both stores have counted it, and say how long."""
-        probe = self.probes.patient().events
-        with self.services.client("ingest", self.services.secret) as client:
-            self.services.until(lambda: self.load.post(client, probe), "a probe is acknowledged", WITHIN)
-        self.services.wait_until_settled(WITHIN)
+        patient = self.probes.patient()
+        with self.bench.client("ingest", self.bench.secret) as client:
+            self.bench.until(
+                lambda: self.load.post(client, patient.events), "a probe is acknowledged", WITHIN
+            )
+        self.bench.wait_until_counted(patient.patient_id, WITHIN)
         return time.monotonic() - since
 
 
@@ -91,16 +110,14 @@ def run(row: Row, times: int, folder: Path) -> Result:
         retractions=0.01,
     )
     events = [orjson.loads(line) for line in stream_registry(plan)]
-    with row.bench(folder) as services:
-        trial = Trial(services, Load(services, events, allowed=A_PORTION))
+    with row.bench(folder) as bench:
+        trial = Trial(bench, Load(bench, events, allowed=A_PORTION))
         with trial.load.sending():
             seconds = max(_disturbed(trial, row, number) for number in range(times))
-        services.wait_until_ready()
-        services.wait_until_settled()
-        differences = _differences(services)
-        assert len(services.topics.records(DEAD_LETTERS)) == trial.dead_letters
-        services.stop()
-        states = [_versions(services, name) for name in PROCESSORS]
+        differences = bench.differences()
+        assert differences == 0
+        states = bench.versions()
+        assert bench.dead_letters() == trial.dead_letters
     for state in states:
         assert state == Counter(trial.load.acknowledged)
     return Result(times, len(trial.load.acknowledged), min(map(len, states)), differences, seconds)
@@ -112,29 +129,17 @@ def _disturbed(trial: Trial, row: Row, number: int) -> float:
     load.wait_for(load.allowed)
     load.send_until(load.allowed + A_PORTION)
     load.wait_for(load.taken + A_REQUEST)
-    disturbance = row.disturb(trial, number)
-    since = time.monotonic()
-    with disturbance:
-        seconds = trial.seconds_until_counted(since) if row.works_meanwhile else 0.0
-        mended = _Stopwatch()
-    return seconds if row.works_meanwhile else trial.seconds_until_counted(mended.started)
+    seconds, since = 0.0, time.monotonic()
+    with row.disturb(trial, number):
+        if row.works_meanwhile:
+            seconds = trial.seconds_until_counted(since)
+        since = time.monotonic()
+    return seconds if row.works_meanwhile else trial.seconds_until_counted(since)
 
 
-class _Stopwatch:
-    def __init__(self) -> None:
-        self.started = time.monotonic()
-
-
-def _differences(services: RunningServices) -> int:
-    """Rows by which stores and derived topics differ from a batch recomputation: none, or the test fails."""
-    verified = services.week12("verify", "--published")
-    assert verified.returncode == 0, verified.stdout + verified.stderr
-    return 0
-
-
-def _versions(services: RunningServices, name: str) -> "Counter[Version]":
-    """How often each version of each record stands in a stopped service's store."""
-    rows = rows_of(services.store_path(name), "SELECT site_id, event_id, version FROM events")
+def stored_versions(path: Path) -> "Counter[Version]":
+    """How often each version of each record stands in a store at rest."""
+    rows = rows_of(path, "SELECT site_id, event_id, version FROM events")
     return Counter((row["site_id"], row["event_id"], row["version"]) for row in rows)
 
 

@@ -3,18 +3,22 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from ingest_helpers import NDJSON, lab, lines
 from kafka import KafkaProducer
-from plugins.services import RunningServices
-from reliability.driver import A_PORTION, UNTIL, Row, Trial, nothing
-from reliability.wire import Wire
+from reliability.benches import (
+    ComposedRegistry,
+    Registry,
+    WiredKafka,
+    composed,
+    on_a_wire,
+    on_one_node,
+    on_three_nodes,
+)
+from reliability.driver import A_PORTION, Row, Trial, nothing
 
+from deploy.containers import SERVICES
 from schemas.topics import EVENT_TOPICS
-from services.broker import Broker
-from services.broker.local import LocalKafka
-from services.broker.process import HOST, free_port
 from services.testing.cluster import KafkaCluster
 from services.testing.running import PROCESSORS
 
@@ -29,74 +33,6 @@ _BAD = (
     b'{"event_type": "lab", "unit": "furlong"}',
     b'{"event_type": "x"}',
 )
-
-
-# Benches: a broker and the services on it
-
-
-@contextmanager
-def running(broker: Broker, folder: Path) -> Iterator[RunningServices]:
-    """The services on this broker, ready."""
-    services = RunningServices(
-        broker, folder / "data", WEEK12_TODAY=str(UNTIL), WEEK12_INGEST_ACK_SECONDS="3"
-    )
-    try:
-        services.start()
-        services.wait_until_ready()
-        yield services
-    finally:
-        services.end()
-
-
-@contextmanager
-def on_one_node(folder: Path) -> Iterator[RunningServices]:
-    with LocalKafka(folder / "kafka") as broker, running(broker, folder) as services:
-        yield services
-
-
-@contextmanager
-def on_three_nodes(folder: Path) -> Iterator[RunningServices]:
-    with KafkaCluster(folder / "kafka") as cluster, running(cluster, folder) as services:
-        cluster.wait_until_in_step()
-        yield services
-
-
-class WiredKafka(LocalKafka):
-    """One node that processors reach by a wire, and all others directly."""
-
-    def __init__(self, folder: Path) -> None:
-        far, near, controller, port = (free_port() for _ in range(4))
-        super().__init__(
-            folder,
-            port,
-            properties={
-                "listeners": f"PLAINTEXT://{HOST}:{port},WIRED://{HOST}:{far},CONTROLLER://{HOST}:{controller}",
-                "advertised.listeners": f"PLAINTEXT://{HOST}:{port},WIRED://{HOST}:{near}",
-                "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,WIRED:PLAINTEXT,CONTROLLER:PLAINTEXT",
-                "inter.broker.listener.name": "PLAINTEXT",
-                "controller.quorum.voters": f"1@{HOST}:{controller}",
-            },
-        )
-        self.wire = Wire(near, far)
-        self.wired = f"{HOST}:{near}"
-
-
-@contextmanager
-def on_a_wire(folder: Path) -> Iterator[RunningServices]:
-    with WiredKafka(folder / "kafka") as broker, broker.wire.connected():
-        services = RunningServices(broker, folder / "data", WEEK12_TODAY=str(UNTIL))
-        for name in PROCESSORS:
-            services.configure(name, KAFKA_BOOTSTRAP_SERVERS=broker.wired)
-        try:
-            services.start()
-            services.wait_until_ready()
-            yield services
-        finally:
-            broker.wire.mend()
-            services.end()
-
-
-# Disturbances
 
 
 @contextmanager
@@ -117,7 +53,7 @@ def two_nodes_lost(trial: Trial, number: int) -> Iterator[None]:
     cluster.nodes[0].kill()
     trial.seconds_until_counted(time.monotonic())
     cluster.nodes[1].kill()
-    with trial.services.client("ingest", trial.services.secret) as client:
+    with trial.bench.client("ingest", trial.bench.secret) as client:
         answer = client.post("/v1/events", content=lines(lab()), headers={"Content-Type": NDJSON})
     assert answer.status_code == 503, answer.text
     assert int(answer.headers["retry-after"]) >= 1
@@ -125,40 +61,57 @@ def two_nodes_lost(trial: Trial, number: int) -> Iterator[None]:
     cluster.start()
 
 
+@contextmanager
+def a_container_killed(trial: Trial, number: int) -> Iterator[None]:
+    """Each container of the composition in turn."""
+    registry = trial.bench
+    assert isinstance(registry, ComposedRegistry)
+    service = SERVICES[number % len(SERVICES)]
+    registry.kill(service)
+    yield
+    registry.start(service)
+
+
 def _cluster(trial: Trial) -> KafkaCluster:
-    assert isinstance(trial.services.broker, KafkaCluster)
-    return trial.services.broker
+    broker = registry(trial).broker
+    assert isinstance(broker, KafkaCluster)
+    return broker
+
+
+def registry(trial: Trial) -> Registry:
+    """The services as processes, whose parts can be reached one by one."""
+    assert isinstance(trial.bench, Registry)
+    return trial.bench
 
 
 @contextmanager
 def the_broker_killed(trial: Trial, number: int) -> Iterator[None]:
-    trial.services.broker.kill()
+    registry(trial).broker.kill()
     yield
-    trial.services.broker.start()
+    registry(trial).broker.start()
 
 
 @contextmanager
 def a_service_killed(trial: Trial, number: int) -> Iterator[None]:
     """ingest, outcomes and safety in turn."""
     name = ("ingest", *PROCESSORS)[number % 3]
-    trial.services.kill(name)
+    registry(trial).kill(name)
     yield
-    trial.services.start(name)
+    registry(trial).start(name)
 
 
 @contextmanager
 def the_wire_cut(trial: Trial, number: int) -> Iterator[None]:
     """Both processors hear nothing for seconds, while ingest goes on."""
-    broker = trial.services.broker
+    broker, services = registry(trial).broker, registry(trial)
     assert isinstance(broker, WiredKafka)
     broker.wire.cut()
-    before = {name: trial.services.records_read(name) for name in PROCESSORS}
-    until = time.monotonic() + CUT_SECONDS
+    over = time.monotonic() + CUT_SECONDS
+    before = sum(services.topics.ends().values())
     trial.load.wait_for(trial.load.allowed)
-    trial.services.until(lambda: time.monotonic() > until, "the cut is over", 2 * CUT_SECONDS)
-    assert sum(trial.services.topics.ends().values()) > max(
-        trial.services.records_read(name) for name in before
-    ), "the wire was not cut"
+    services.until(lambda: time.monotonic() > over, "the cut is over", 2 * CUT_SECONDS)
+    assert sum(services.topics.ends().values()) > before
+    assert all(services.records_read(name) <= before for name in PROCESSORS), "the wire was not cut"
     yield
     broker.wire.mend()
 
@@ -166,11 +119,11 @@ def the_wire_cut(trial: Trial, number: int) -> Iterator[None]:
 @contextmanager
 def poisoned(trial: Trial, number: int) -> Iterator[None]:
     """One record in a hundred cannot be read, written past ingest among the good ones."""
-    producer = KafkaProducer(**trial.services.topics.client, acks="all", enable_idempotence=False)
+    producer = KafkaProducer(**registry(trial).topics.client, acks="all", enable_idempotence=False)
     for count in range(POISON):
         topic = sorted(EVENT_TOPICS.values())[count % len(EVENT_TOPICS)]
         producer.send(topic, _BAD[count % len(_BAD)], f"bad {number} {count}".encode()).get(30)
-        trial.load.wait_for(trial.load.taken + A_PORTION // POISON)
+        trial.load.wait_for(min(trial.load.allowed, trial.load.taken + A_PORTION // POISON))
     producer.close()
     trial.dead_letters += POISON
     yield
@@ -215,6 +168,13 @@ ROWS = (
         times=5,
         in_ci=1,
     ),
+    Row(
+        name="container-killed",
+        said="each container of the composition killed in turn, started again",
+        bench=composed,
+        disturb=a_container_killed,
+        times=4 * len(SERVICES),
+    ),
     Row(name="poison", said="poison messages, 1 % of all", bench=on_one_node, disturb=poisoned, times=10),
     Row(
         name="duplicates",
@@ -225,5 +185,6 @@ ROWS = (
         duplicates=0.2,
     ),
 )
-"""CI kills services and the only broker in tests/integration/test_crashes.py, and has poison and copies in
+"""CI kills containers by `make containers`, services and the only broker in
+tests/integration/test_crashes.py, and has poison and copies in
 test_dead_letters.py and test_end_to_end.py there."""
