@@ -23,7 +23,7 @@ MOST_CRITERIA = 63
 
 Window = Literal["clinical", "endoscopy"]
 Estimand = Literal["observed", "nri", "locf"]
-Measure = Literal["total", "highest_item", "ulceration", "without_narrowing", "isolated_ileal"]
+Measure = Literal["total", "highest_item", "ulceration", "without_narrowing", "isolated_ileal", "systemic"]
 Number = Annotated[Decimal, BeforeValidator(lambda value: str(value) if isinstance(value, float) else value)]
 Predictor = Literal[
     "baseline_cdai", "baseline_ses_cd", "baseline_crp", "baseline_fcal", "age", "male_sex", "disease_duration",
@@ -126,8 +126,14 @@ KINDS: Mapping[str, Shape] = {
     "normalisation": Shape("raised at baseline, normal now (R3.2)", ("parameter",)),
     "raised": Shape("above the parameter's upper limit", ("parameter",)),
     "steroid_free": Shape(
-        "no systemic corticosteroid in so many days up to the parameter's assessment (R2.5)",
+        "no corticosteroid in so many days up to the parameter's assessment (R2.5)",
         ("parameter", "days"),
+        may=("measure",),
+    ),
+    "steroid_use": Shape(
+        "a corticosteroid in so many days up to the parameter's assessment (R2.5)",
+        ("parameter", "days"),
+        may=("measure",),
     ),
     "composite": Shape("all, or any, of other criteria (R0.2)", (), ("all_of", "any_of")),
     "delayed_response": Shape(
@@ -149,6 +155,7 @@ class Criterion(Part):
         "normalisation",
         "raised",
         "steroid_free",
+        "steroid_use",
         "composite",
         "delayed_response",
     ]
@@ -193,7 +200,9 @@ class Criterion(Part):
             raise ValueError(f"kind {self.kind!r} needs one of {', '.join(shape.one_of)}")
         for name in sorted(given - {*shape.needs, *shape.one_of, *shape.may}):
             raise ValueError(f"kind {self.kind!r} has no {name!r}")
-        if self.measure not in (None, "total") and self.parameter != "ses_cd":
+        if (self.measure == "systemic") > (self.kind in ("steroid_free", "steroid_use")):
+            raise ValueError("only steroid_free and steroid_use have a measure 'systemic'")
+        if self.measure not in (None, "total", "systemic") and self.parameter != "ses_cd":
             raise ValueError(f"only ses_cd has a measure {self.measure!r}")
         return self
 
@@ -280,6 +289,8 @@ class Protocol(Part):
     drugs: tuple[str, ...] | Literal["any"]
     advanced_therapies: tuple[str, ...]
     corticosteroids: tuple[str, ...]
+    corticosteroids_apart: tuple[str, ...] = ()
+    """Those of them that the measure `systemic` leaves out: budesonide (R2.5)."""
     settings: Settings = Settings()
     induction: Induction | None = None
     baseline: Windows

@@ -49,9 +49,11 @@ def comparison_in_words(criterion: Criterion, rules: Parameter | None) -> str:
             return f"{_called(criterion)} raised at baseline, now {_normal(criterion, rules)}"
         case "raised":
             return f"{_called(criterion)} raised: not {_normal(criterion, rules)}"
-        case "steroid_free":
+        case "steroid_free" | "steroid_use":
+            none = "no" if criterion.kind == "steroid_free" else "a"
+            aside = " (those counted apart aside)" if criterion.measure == "systemic" else ""
             since = f" and the {criterion.days} days before" if criterion.days else ""
-            return f"no systemic corticosteroid on the day of the {_called(criterion)}{since}"
+            return f"{none} systemic corticosteroid{aside} on the day of the {_called(criterion)}{since}"
         case _:
             return _compared(criterion)
 

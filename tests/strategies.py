@@ -264,7 +264,9 @@ def _topic(draw: st.DrawFn, /, person: Person, name: str) -> list[Event]:
 @st.composite
 def _treatment(draw: st.DrawFn, /, person: Person) -> Event:
     action = draw(_one_of("stop", "start", "stop", "resume", "rescue", "interrupt", "dose_change"))
-    drug = draw(_one_of("upadacitinib", "upadacitinib", "infliximab", "azathioprine", "prednisolone"))
+    drug = draw(
+        _one_of("upadacitinib", "upadacitinib", "infliximab", "azathioprine", "prednisolone", "budesonide")
+    )
     offset, clock = draw(st.sampled_from((*DOSE_DAYS, 56, 55))), draw(st.sampled_from(TIMES))
     fields = {"action": action, "drug": drug, "offset": offset, "at": clock}
     if action == "stop":

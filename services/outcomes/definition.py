@@ -37,7 +37,7 @@ CREATE OR REPLACE TABLE schemes (
     carried_days INTEGER);
 CREATE OR REPLACE TABLE scheme_drugs (scheme TINYINT, drug VARCHAR);
 CREATE OR REPLACE TABLE scheme_therapies (scheme TINYINT, drug VARCHAR);
-CREATE OR REPLACE TABLE scheme_corticosteroids (scheme TINYINT, drug VARCHAR);
+CREATE OR REPLACE TABLE scheme_corticosteroids (scheme TINYINT, drug VARCHAR, apart BOOLEAN);
 CREATE OR REPLACE TABLE scheme_times (scheme TINYINT, time TINYINT, timepoint VARCHAR);
 CREATE OR REPLACE TABLE scheme_windows (
     scheme TINYINT, time TINYINT, parameter TINYINT, target SMALLINT, opens SMALLINT, closes SMALLINT,
@@ -68,8 +68,9 @@ REASONS = {
     "no_treatment": "never started an index drug",
     "consent_withdrawn": "consent was withdrawn before the window opened",
     "no_baseline": "no value in the baseline window",
-    "baseline_unknown": "the baseline value cannot be judged: censored, or its limit is unknown",
+    "baseline_unknown": "the baseline value cannot be judged: censored, its limit or the use of steroids unknown",
     "baseline_inactive": "baseline CDAI below 150",
+    "baseline_no_steroid": "no corticosteroid on the day of the baseline CDAI, or baseline CDAI below 150",
     "baseline_below_3": "baseline SES-CD below 3",
     "baseline_not_ulcerated": "no ulcers at baseline, or a baseline SES-CD below 3",
     "baseline_not_trial_like": "baseline outside the trial's criteria of entry",
@@ -159,7 +160,11 @@ def _insert_scheme(con: duckdb.DuckDBPyConnection, scheme: Scheme, parameters: M
     )  # fmt: skip
     _insert(con, "scheme_drugs", [] if first.drugs == "any" else [(number, drug) for drug in first.drugs])
     _insert(con, "scheme_therapies", [(number, drug) for drug in first.advanced_therapies])
-    _insert(con, "scheme_corticosteroids", [(number, drug) for drug in first.corticosteroids])
+    _insert(
+        con,
+        "scheme_corticosteroids",
+        [(number, drug, drug in first.corticosteroids_apart) for drug in first.corticosteroids],
+    )
     _insert(con, "scheme_times", [(number, time, name) for name, time in scheme.times.items()])
     _insert(con, "scheme_windows", [(number, *window) for window in scheme.windows(parameters)])
     _insert(

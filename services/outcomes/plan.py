@@ -184,7 +184,14 @@ def _choosing(protocol: Protocol) -> tuple[object, ...]:
     """All that decides which values are chosen, and what they are."""
     settings = protocol.settings.model_dump(exclude={"baseline4_rule", "missing"})
     windows = sorted((name, rules.window) for name, rules in protocol.parameter.items())
-    lists = (protocol.drugs, protocol.advanced_therapies, protocol.corticosteroids)
+    lists = (
+        *(
+            protocol.drugs,
+            protocol.advanced_therapies,
+            protocol.corticosteroids,
+            protocol.corticosteroids_apart,
+        ),
+    )
     return settings, windows, protocol.baseline, list(protocol.timepoint.items()), lists
 
 

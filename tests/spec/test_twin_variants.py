@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 import twin
 from rule_tables.endpoints import TABLES
+from rule_tables.steroids import BASELINE_USERS, COLUMNS
+from rule_tables.steroids import CASES as STEROIDS
 from stores import ALL, OUTCOMES, emptied, load, rows
-from twin.builders import enrolment, on, rescue, start, treatment, visit
+from twin.builders import enrolment, on, rescue, start, visit
 from twin.protocols import FU2025, STRIDE2, U_EXCEED, Rules
 
 CLOSED = date(2025, 6, 1)
+WEEK_12 = "FROM patient_outcomes WHERE timepoint = 'week_12' AND protocol = 'fu2025'"
 PROTOCOLS = {rules.name: rules for rules in (FU2025, U_EXCEED, STRIDE2)}
 CASES = [(table, before, after, answers) for table in TABLES for before, after, *answers in table.cases]
 
@@ -49,43 +52,36 @@ def test_the_tables(stored: dict[Any, bool | None], number: int) -> None:
     assert expected == {name: stored[f"W12-{number:04}", table.protocol, name] for name in expected}
 
 
-def steroid(action: str, offset: int, drug: str = "prednisolone") -> Any:
-    more = {"reason": "other"} if action == "stop" else {}
-    return treatment(action, offset, drug=drug, **more)
+@pytest.fixture(scope="module")
+def steroid_rows() -> list[dict[str, Any]]:
+    """What a store says about all cases, each a patient's."""
+    events = [
+        {**event, "patient_id": f"W12-{number:04}"}
+        for number, (_, case, *_) in enumerate(STEROIDS)
+        for event in case
+    ]
+    return rows(load(emptied(OUTCOMES, CLOSED, ALL), [events]), WEEK_12)
 
 
-@pytest.mark.parametrize(
-    ("steroids", "none", "four_weeks", "ninety_days"),
-    [
-        ([], None, None, None),  # no history
-        ([steroid("start", -100), steroid("stop", -10)], True, True, True),  # day 84 - 90 = day -6
-        ([steroid("start", -100), steroid("stop", -7)], True, True, True),
-        ([steroid("start", -100), steroid("stop", -6)], True, True, False),
-        ([steroid("start", -100), steroid("stop", 55)], True, True, False),
-        ([steroid("start", -100), steroid("stop", 56)], True, False, False),  # 28 days, both ends included
-        ([steroid("start", -100), steroid("stop", 83)], True, False, False),
-        ([steroid("start", -100), steroid("stop", 84)], False, False, False),
-        ([steroid("start", -100)], False, False, False),  # ongoing
-        ([steroid("start", 85)], True, True, True),  # a record, but later
-        ([steroid("start", -100, "budesonide")], False, False, False),
-        ([rescue(40)], False, False, False),  # given, and not stopped
-        ([rescue(40), steroid("stop", 50)], True, True, False),
-        ([visit(70, corticosteroid=True)], None, False, False),  # known to have taken it, not whether since
-    ],
-)
-def test_steroid_free_remission(steroids: list[Any], none: Any, four_weeks: Any, ninety_days: Any) -> None:
-    found = observed([*case({"cdai": 300}, {"cdai": 120}), *steroids])
-    names = ("steroid_free_remission", "steroid_free_remission_28", "steroid_free_remission_90")
-    assert tuple(found[name] for name in names) == (none, four_weeks, ninety_days)
-
-
-def test_without_remission_steroids_do_not_matter() -> None:
-    assert observed(case({"cdai": 300}, {"cdai": 150}))["steroid_free_remission"] is False
-
-
-def test_a_visit_that_says_no_steroid_is_a_history() -> None:
-    found = observed(case({"cdai": 300}, {"cdai": 120, "corticosteroid": False}))
-    assert found["steroid_free_remission_90"] is True
+@pytest.mark.parametrize("number", range(len(STEROIDS)), ids=[words for words, *_ in STEROIDS])
+def test_steroid_free_remission(steroid_rows: list[dict[str, Any]], number: int) -> None:
+    _, events, *answers, counts = STEROIDS[number]
+    by_twin = [r for r in twin.outcomes(events, CLOSED)["patient_outcomes"] if r["timepoint"] == "week_12"]
+    by_store = [r for r in steroid_rows if r["patient_id"] == f"W12-{number:04}"]
+    for told in (by_twin, by_store):
+        found = {row["endpoint"]: row for row in told}
+        assert [found[name]["observed"] for name in COLUMNS] == answers
+        user = found[BASELINE_USERS]
+        assert user["observed"] is answers[0]
+        assert user["population"] is (counts is True)
+        assert (
+            user["reason"]
+            == {
+                True: "value_unknown" if answers[0] is None else None,
+                False: "baseline_no_steroid",
+                None: "baseline_unknown",
+            }[counts]
+        )
 
 
 @pytest.mark.parametrize(

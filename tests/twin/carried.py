@@ -56,12 +56,20 @@ def _last(found: list[tuple[Event, Any]], on: date, rules: Rules) -> tuple[Any, 
     return value, (on - clinical_date(event)).days > rules.nearest_days
 
 
-def steroid_days(history: History) -> list[tuple[date, date]]:
+def steroid_days(history: History, *, budesonide: bool = True) -> list[tuple[date, date]]:
     """Spans of days on a systemic corticosteroid, both ends included; those still going on end with the history.
 
-    A start, dose change, resumption or rescue opens a span; the next stop or interruption of the drug ends it.
+    A start, dose change, resumption or rescue opens a span; the next stop or interruption of the drug ends it. Without
+    `budesonide` its days do not count, nor a visit's "on a steroid" on one of them.
     """
-    steroids = [e for e in history.of_type("treatment") if e.get("drug") in CORTICOSTEROIDS]
+    ignored = [] if budesonide else _spans(history, frozenset({"budesonide"}))
+    stated = [clinical_date(v) for v in history.of_type("visit") if v.get("corticosteroid")]
+    counted = _spans(history, CORTICOSTEROIDS if budesonide else CORTICOSTEROIDS - {"budesonide"})
+    return counted + [(on, on) for on in stated if not any(first <= on <= last for first, last in ignored)]
+
+
+def _spans(history: History, drugs: frozenset[str]) -> list[tuple[date, date]]:
+    steroids = [e for e in history.of_type("treatment") if e.get("drug") in drugs]
     spans = []
     for opening in steroids:
         if opening["action"] in ("stop", "interrupt"):
@@ -75,16 +83,13 @@ def steroid_days(history: History) -> list[tuple[date, date]]:
             and clinical_date(e) >= first
         ]
         spans.append((first, min(ends, default=date.max)))
-    spans += [
-        (clinical_date(v), clinical_date(v)) for v in history.of_type("visit") if v.get("corticosteroid")
-    ]
     return spans
 
 
-def steroid_free(history: History, on: date, days: int) -> bool | None:
+def steroid_free(history: History, on: date, days: int, *, budesonide: bool = True) -> bool | None:
     """No steroid day in the `days` days up to `on`; unknown without a steroid history (contract, section 7)."""
     earliest = on - timedelta(days=days)
-    if any(first <= on and last >= earliest for first, last in steroid_days(history)):
+    if any(first <= on and last >= earliest for first, last in steroid_days(history, budesonide=budesonide)):
         return False
     recorded = any(e.get("drug") in CORTICOSTEROIDS for e in history.of_type("treatment"))
     stated = any(

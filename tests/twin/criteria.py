@@ -20,8 +20,8 @@ class Assessment:
     before: Chosen
     now: Chosen
     rules: Rules
-    steroid_free: Callable[[Measurement, int], bool | None]
-    """Whether no corticosteroid was taken in so many days up to a measurement."""
+    steroid_free: Callable[[Measurement, int, bool], bool | None]
+    """Whether no corticosteroid, with or without budesonide, was taken in so many days up to a measurement."""
 
     def value(self, parameter: str) -> Fraction | None:
         return self.now[parameter].number if parameter in self.now else None
@@ -54,12 +54,12 @@ def clinical_remission(a: Assessment) -> bool | None:
     return None if value is None else value < 150
 
 
-def steroid_free_remission(days: int) -> Verdict:
+def steroid_free_remission(days: int, *, budesonide: bool = True) -> Verdict:
     """R2.5"""
 
     def met(a: Assessment) -> bool | None:
         cdai = a.now.get("cdai")
-        return all_of(clinical_remission(a), None if cdai is None else a.steroid_free(cdai, days))
+        return all_of(clinical_remission(a), None if cdai is None else a.steroid_free(cdai, days, budesonide))
 
     return met
 
@@ -240,6 +240,11 @@ def active(before: Chosen) -> bool | None:
     return before["cdai"].number >= 150 if "cdai" in before else None
 
 
+def steroid_user(before: Chosen) -> bool | None:
+    """R2.5"""
+    return all_of(active(before), before["cdai"].on_steroid if "cdai" in before else None)
+
+
 def diseased(before: Chosen) -> bool | None:
     """R2.7"""
     return before["ses_cd"].number >= 3 if "ses_cd" in before else None
@@ -293,6 +298,7 @@ class Population:
 
 
 ACTIVE = Population(active, ("cdai",), "baseline_inactive")
+STEROID_USERS = Population(steroid_user, ("cdai",), "baseline_no_steroid")
 DISEASED = Population(diseased, ("ses_cd",), "baseline_below_3")
 ULCERATED = Population(ulcerated, ("ses_cd",), "baseline_not_ulcerated")
 TRIAL_LIKE = Population(
@@ -347,6 +353,12 @@ ENDPOINTS = {
     "cr100_or_remission": _clinical("cdai", met=cr100_or_remission),
     "cr100_and_remission": _clinical("cdai", met=cr100_and_remission),
     "steroid_free_remission": _clinical("cdai", met=steroid_free_remission(0), alone=True),
+    "steroid_free_remission_baseline_users": Endpoint(
+        ("cdai",), CLINICAL, steroid_free_remission(0), STEROID_USERS, alone=True, needs_baseline=False
+    ),
+    "steroid_free_remission_budesonide_allowed": _clinical(
+        "cdai", met=steroid_free_remission(0, budesonide=False), alone=True
+    ),
     "steroid_free_remission_28": _clinical("cdai", met=steroid_free_remission(28), alone=True),
     "steroid_free_remission_90": _clinical("cdai", met=steroid_free_remission(90), alone=True),
     "sfap_remission": _clinical(*PRO, met=sfap_remission),

@@ -95,8 +95,8 @@ class Person:
     def assess(self, endpoint: Endpoint, timepoint: Timepoint, *, carried: bool = False) -> Assessment:
         """What the endpoint is judged by."""
 
-        def free(measurement: Measurement, days: int) -> bool | None:
-            return steroid_free(self.history, measurement.on, days)
+        def free(measurement: Measurement, days: int, budesonide: bool) -> bool | None:
+            return steroid_free(self.history, measurement.on, days, budesonide=budesonide)
 
         now = self.now(endpoint, timepoint, carried=carried)
         return Assessment(self.before(endpoint), now, self.rules, free)

@@ -28,6 +28,8 @@ class Measurement:
     normal: bool | None = None
     """Biomarkers: whether the value is normal, None where that cannot be known."""
     endoscopy: Endoscopy | None = None
+    on_steroid: bool | None = None
+    """CDAI: whether a corticosteroid was taken on its day (R2.5)."""
 
     @property
     def on(self) -> date:
@@ -64,7 +66,7 @@ def measurements(history: History, patient: dict[str, Any], height_cm: Any, rule
         }
         for parameter, number in numbers.items():
             if number is not None:
-                found[parameter].append(Measurement(number, visit))
+                found[parameter].append(Measurement(number, visit, on_steroid=_on_steroid(history, visit)))
         scope = endoscopy(visit)
         if scope is not None:
             found["ses_cd"].append(Measurement(scope.total, visit, endoscopy=scope))
@@ -76,6 +78,11 @@ def measurements(history: History, patient: dict[str, Any], height_cm: Any, rule
             normal = is_normal(measured.value, measured.comparator, limit, strict=strict)
             found[measured.analyte].append(Measurement(exact(measured.value), lab, normal))
     return found
+
+
+def _on_steroid(history: History, visit: Event) -> bool | None:
+    free = carried.steroid_free(history, clinical_date(visit), 0)
+    return None if free is None else not free
 
 
 def _offset(candidate: Measurement, first_dose_on: date) -> int:

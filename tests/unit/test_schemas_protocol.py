@@ -252,7 +252,7 @@ def test_check_names_what_is_wrong(tmp_path: Path) -> None:
     path = written(tmp_path, 'extends = ["fu2025"]\ntitel = "x"\n')
     code, told = protocol("check", "fu2025", str(path))
     assert code == 1
-    assert "fu2025: good; 32 endpoints, 6 timepoints and baseline, 156 rows a patient" in told
+    assert "fu2025: good; 34 endpoints, 6 timepoints and baseline, 170 rows a patient" in told
     assert "line 2: titel" in told
     assert protocol("check", "fu2025")[0] == 0
 

@@ -55,9 +55,9 @@ INTERCURRENT = {
 
 STEROIDS = {"taken": "a visit says that some were taken", "not_taken": "a visit says that none were taken"}
 """Kinds of records that tell of corticosteroids, besides what was done with a drug (R2.5)."""
-STEROID_FREE = {
-    True: "no steroid day among them",
-    False: "a steroid day among them",
+STEROID_DAYS = {
+    True: "a steroid day among them",
+    False: "no steroid day among them",
     None: "nothing recorded about steroids",
 }
 
@@ -114,8 +114,8 @@ def numbers(row: Row) -> str:
     value = quantity(row["comparator"], row["value"])
     if row["value"] is None:
         return "no value"
-    if row["kind"] == "steroid_free":
-        return STEROID_FREE[row["met"]]
+    if row["kind"] in ("steroid_free", "steroid_use"):
+        return STEROID_DAYS[None if row["met"] is None else row["met"] is (row["kind"] == "steroid_use")]
     if row["measure"] == "isolated_ileal":
         return ANSWERS[row["met"]]
     match row["kind"]:

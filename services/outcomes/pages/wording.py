@@ -32,6 +32,7 @@ HEADS = {
     "no_baseline": "No baseline",
     "baseline_unknown": "Baseline unclear",
     "baseline_inactive": "Baseline CDAI below 150",
+    "baseline_no_steroid": "No corticosteroid at baseline",
     "baseline_below_3": "Baseline SES-CD below 3",
     "baseline_not_ulcerated": "No ulcers at baseline",
     "baseline_not_trial_like": "Outside the trial's criteria",

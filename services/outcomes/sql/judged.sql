@@ -1,19 +1,31 @@
 -- One row per scheme and measurement: which comparisons hold and which fail, as bits, and what a fall is reckoned from.
-WITH steroids AS (SELECT scheme, r.* FROM current_records AS r JOIN scheme_corticosteroids USING (drug) WHERE event_type = 'treatment'),
-steroid_spans AS (  -- R2.5: opened by a start, dose change, resumption or rescue; ended by the drug's next stop
-    SELECT o.scheme, o.patient_key, o.on_date AS first_on, min(e.on_date) AS last_on
+WITH steroids AS (
+    SELECT scheme, apart, r.* FROM current_records AS r JOIN scheme_corticosteroids USING (drug)
+    WHERE event_type = 'treatment'
+),
+taken AS (  -- R2.5: opened by a start, dose change, resumption or rescue; ended by the drug's next stop
+    SELECT o.scheme, o.patient_key, o.apart, o.on_date AS first_on, min(e.on_date) AS last_on
     FROM steroids AS o
     LEFT JOIN steroids AS e ON e.scheme = o.scheme AND e.patient_key = o.patient_key AND e.drug = o.drug
         AND e.action IN ('stop', 'interrupt') AND e.on_date >= o.on_date
     WHERE o.action NOT IN ('stop', 'interrupt')
-    GROUP BY o.scheme, o.patient_key, o.record_key, o.on_date
+    GROUP BY o.scheme, o.patient_key, o.apart, o.record_key, o.on_date
+),
+steroid_spans AS (  -- a visit's "on a steroid" names no drug: it means the one counted apart, where that was taken then
+    FROM taken
     UNION ALL
-    SELECT scheme, patient_key, on_date, on_date FROM current_records CROSS JOIN schemes
-    WHERE event_type = 'visit' AND corticosteroid
+    SELECT s.scheme, v.patient_key, count(t.first_on) > 0, v.on_date, v.on_date
+    FROM current_records AS v
+    CROSS JOIN schemes AS s
+    LEFT JOIN taken AS t ON t.patient_key = v.patient_key AND t.scheme = s.scheme AND t.apart
+        AND v.on_date BETWEEN t.first_on AND coalesce(t.last_on, v.on_date)
+    WHERE v.event_type = 'visit' AND v.corticosteroid
+    GROUP BY s.scheme, v.patient_key, v.record_key, v.on_date
 ),
 steroid_days AS (  -- days from the last steroid day to each CDAI
     SELECT m.scheme, m.record_key, 0::TINYINT AS parameter,
-        min(m.on_date - least(m.on_date, s.last_on))::INTEGER AS steroid_gap
+        min(m.on_date - least(m.on_date, s.last_on))::INTEGER AS steroid_gap,
+        (min(m.on_date - least(m.on_date, s.last_on)) FILTER (NOT s.apart))::INTEGER AS systemic_gap
     FROM measurements AS m
     JOIN steroid_spans AS s ON s.scheme = m.scheme AND s.patient_key = m.patient_key AND s.first_on <= m.on_date
     WHERE m.parameter = 0
@@ -47,7 +59,7 @@ paired AS (  -- with the baseline
         CASE WHEN p.segments IS NULL OR b.segments IS NULL THEN p.value
              ELSE shared_score(p.segments, b.segments) END AS value_common,
         coalesce(p.segments IS NOT NULL AND segment_lost(b.segments, p.segments), false) AS segment_lost,
-        d.steroid_gap, coalesce(h.recorded, st.stated, false) AS steroids_known
+        d.steroid_gap, d.systemic_gap, coalesce(h.recorded, st.stated, false) AS steroids_known
     FROM placed AS p
     LEFT JOIN baselines AS b USING (scheme, patient_key, parameter)
     LEFT JOIN steroid_days AS d ON d.record_key = p.record_key AND d.parameter = p.parameter AND d.scheme = p.scheme
@@ -69,7 +81,10 @@ compared AS (
                 upper_limit(a.laboratory, a.fixed, a.miller, ref_high, age_limit), a.inclusive) END
         WHEN 'raised' THEN NOT is_normal(value, comparator,
             upper_limit(a.laboratory, a.fixed, a.miller, ref_high, age_limit), a.inclusive)
-        WHEN 'steroid_free' THEN CASE WHEN steroid_gap <= a.days THEN false WHEN steroids_known THEN true END
+        WHEN 'steroid_free' THEN CASE WHEN CASE a.measure WHEN 'systemic' THEN systemic_gap ELSE steroid_gap END <= a.days
+            THEN false WHEN steroids_known THEN true END
+        WHEN 'steroid_use' THEN CASE WHEN CASE a.measure WHEN 'systemic' THEN systemic_gap ELSE steroid_gap END <= a.days
+            THEN true WHEN steroids_known THEN false END
         END AS met
     FROM paired AS p JOIN scheme_atoms AS a USING (scheme, parameter)
 )
