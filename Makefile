@@ -50,8 +50,8 @@ bench: $(VENV)/.run ## measure speed and latency, and write docs/performance.md 
 containers: $(VENV)/.run ## build the images, run the composition, kill each part of it (Debian; root where Docker is missing)
 	$(BIN)/python -m deploy.containers $(ARGS)
 
-reliability: $(VENV)/.dev ## break everything under load, and write docs/reliability.md (needs Java 17; 10 minutes)
-	$(BIN)/python -m pytest tests/reliability --reliability $(ARGS)
+reliability: $(VENV)/.dev ## break everything under load, and write docs/reliability.md (needs Java 17, Docker; half an hour)
+	$(BIN)/python -m pytest tests/reliability --reliability --timeout=1800 $(ARGS)
 
 lock: $(VENV)/.dev ## resolve the dependencies anew (needs the package index)
 	$(COMPILE) --output-file requirements.lock

@@ -105,8 +105,7 @@ class ContainerKafka:
         self._make_data_dir()
         with telling(self.image):
             if self._container is None:
-                self._container = self._create()
-                self._container.start()
+                self._container = self._created()
             else:
                 self._container.get_wrapped_container().start()
         try:
@@ -148,6 +147,15 @@ class ContainerKafka:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _created(self) -> "DockerContainer":
+        """A new container, started; nothing of it is left where that fails."""
+        container = self._create()
+        try:
+            return container.start()
+        except BaseException:
+            container.stop()
+            raise
 
     def _create(self) -> "DockerContainer":
         container_type = container_class()

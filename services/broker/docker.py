@@ -15,7 +15,8 @@ _NO_DOCKER = (
     "a broker in a container needs Docker, and no daemon answers: install it (apt-get install docker.io), "
     "start it, or choose another broker (--broker local)"
 )
-_WORDS_OF_A_FAILED_PULL = ("registry", "pull", "manifest", "lookup")
+_A_PULL = "/images/create"
+"""Where in Docker's API an image is pulled; it stands in the error of one that failed."""
 
 
 def image_problem(image: str) -> str | None:
@@ -85,7 +86,7 @@ def telling(image: str = "") -> Iterator[None]:
         yield
     except APIError as error:
         said = (str(error).splitlines() or [""])[0][:300]
-        if isinstance(error, NotFound) or any(word in said for word in _WORDS_OF_A_FAILED_PULL):
+        if isinstance(error, NotFound) or _A_PULL in said:
             raise BrokerUnavailable(_no_image(image)) from None
         raise BrokerProblem(f"Docker refused the container of {image}: {said}") from None
     except DockerException:

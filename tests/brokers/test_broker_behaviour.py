@@ -218,6 +218,16 @@ def test_a_topic_that_somebody_made_without_its_settings_is_named(clean_broker: 
     assert {topic for topic, _, _ in found} == {ALERT_ACTIONS}
 
 
+def test_fewer_copies_in_sync_than_asked_for_are_named(clean_broker: Broker) -> None:
+    ensure_topics(client(clean_broker), partitions=1)
+    with pytest.raises(TopicProblem) as problem:
+        ensure_topics(client(clean_broker), partitions=1, min_insync=2)
+    assert {(d.topic, d.setting, d.wanted) for d in problem.value.differences} == {
+        (topic, "min.insync.replicas", "2 at least") for topic in TOPICS
+    }
+    assert ensure_topics(client(clean_broker), partitions=1, min_insync=1) == ()
+
+
 def test_the_id_of_a_topic_that_does_not_exist_is_left_out(broker: Broker, fresh_topic: str) -> None:
     make_topic(broker, fresh_topic)
     assert set(topic_ids(client(broker), [fresh_topic, f"{fresh_topic}.other"])) == {fresh_topic}
