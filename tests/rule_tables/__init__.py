@@ -4,9 +4,16 @@ Expected answers are worked out by hand or printed in the source that each row n
 code. The tests hold the plain twin and the stores to them; `make rules` writes them to `docs/rules/`.
 """
 
-from rule_tables import endpoints, findings, settings, steroids
+from rule_tables import biomarkers, endpoints, findings, scores, settings, steroids
 from rule_tables.tables import Page
 
-PAGES: tuple[Page, ...] = (endpoints.PAGE, settings.PAGE, findings.PAGE, steroids.PAGE)
+PAGES: tuple[Page, ...] = (
+    scores.PAGE,
+    endpoints.PAGE,
+    biomarkers.PAGE,
+    settings.PAGE,
+    findings.PAGE,
+    steroids.PAGE,
+)
 
 __all__ = ["PAGES", "Page"]

@@ -273,30 +273,6 @@ def test_who_counts(baseline: dict[str, Any], endpoint: str, population: bool, r
 
 
 @pytest.mark.parametrize(
-    ("baseline", "week_12", "status", "oc", "population", "reason"),
-    [
-        (5.1, 5, "final", True, True, None),
-        (5.1, 5.1, "final", False, True, None),
-        (5, 1, "final", None, False, "baseline_normal"),
-        (None, 1, "not_applicable", None, False, "no_baseline"),
-        ("<10", 1, "final", None, False, "baseline_unknown"),
-        (">20", "<10", "final", None, True, "value_unknown"),
-        (">20", "<5", "final", True, True, None),
-        (20, None, "missed", None, True, "missed"),
-    ],
-)
-def test_normalisation(
-    baseline: Any, week_12: Any, status: str, oc: bool | None, population: bool, reason: str | None
-) -> None:
-    labs = [
-        lab("crp", offset, value) for offset, value in ((-7, baseline), (84, week_12)) if value is not None
-    ]
-    found = row([start(), *labs], "crp_normalisation")
-    assert (found["status"], found["observed"]) == (status, oc)
-    assert (found["population"], found["reason"]) == (population, reason)
-
-
-@pytest.mark.parametrize(
     ("person", "oc", "reason"),
     [
         ([enrolment(sex="male", birth_year=1963)], True, None),  # 61 years: limit 30.5, 30.5 is normal

@@ -1,186 +1,198 @@
-"""CDAI and SES-CD of one visit: the worked examples of R1 and R2.6."""
+"""Scores of one visit: twin, schemas and stores against the tables that clinicians read (R1, R2.1, R2.6)."""
 
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import twin
+from rule_tables import scores as tables
+from stores import CONTRARY, OUTCOMES, emptied, load, rows
 from twin import scores
-from twin.builders import segment, visit
+from twin.builders import enrolment, lab, on, start, visit
 from twin.carried import haematocrit_of, weight_of
 from twin.numbers import stored
 from twin.protocols import FU2025, Rules
 from twin.scores import Body, endoscopy, week_sum
 
-WOMAN = {
-    "liquid_stools": [5, 6, 5, 7, 6, 5, 6],
-    "abdominal_pain": [2, 2, 1, 2, 2, 1, 2],
-    "wellbeing": [2, 2, 2, 1, 2, 2, 2],
-    "complications": ["arthritis", "anal_fistula_abscess"],
-    "antidiarrhoeal": True,
-    "abdominal_mass": 2,
-    "haematocrit_pct": 34,
-    "weight_kg": 51,
-}
+from schemas import EventRefused, parse_event
+
+CLOSED = on(365)
+SIGNED, ROUNDED = Rules("signed", hct_mode="signed"), Rules("rounded", component_rounding=True)
+TENTH_OF_A_THOUSANDTH = Decimal("0.0001")
+"""To so many decimals the worked examples are printed."""
 
 
-def cdai(event: Any, sex: str | None, height_cm: Any, rules: Rules = FU2025) -> Decimal | None:
+def cdai(
+    components: Any, sex: str | None, height_cm: Any, rules: Rules = FU2025, **fields: Any
+) -> Decimal | None:
     """The CDAI of a visit with what it states itself."""
+    event = visit(84, cdai_components=components, **fields)
     score = scores.cdai(event, Body(sex, height_cm, haematocrit_of(event), weight_of(event)), rules)
     return None if score is None else stored(score)
 
 
-WELL = {"complications": [], "antidiarrhoeal": False, "abdominal_mass": 0}
+def number(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def in_stores(
+    cases: list[tuple[dict[str, Any], dict[str, Any]]], protocol: str = "fu2025"
+) -> list[Decimal | None]:
+    """What a store makes of visits, each of a patient of its own: fields of the enrolment, fields of the visit."""
+    events = []
+    for count, (person, fields) in enumerate(cases):
+        who = {"patient_id": f"W12-{count:04}"}
+        events += [enrolment(**person, **who), start(**who), visit(84, **fields, **who)]
+    store = load(emptied(OUTCOMES, CLOSED, ("fu2025", CONTRARY)), [events])
+    remission = "timepoint = 'week_12' AND endpoint = 'clinical_remission'"
+    found = rows(
+        store, f"FROM patient_outcomes WHERE {remission} AND protocol = '{protocol}' ORDER BY patient_id"
+    )
+    return [row["value"] for row in found]
+
+
+def person(sex: str | None, height_cm: float | None) -> dict[str, Any]:
+    return {"sex": sex or "other", "height_cm": height_cm}
+
+
+@pytest.mark.parametrize(("who", "components", "hct_mode", "total"), tables.WORKED.params())
+def test_worked_examples(who: Any, components: Any, hct_mode: str, total: str | None) -> None:
+    score = cdai(components, *who, rules=Rules("x", hct_mode=hct_mode))
+    assert (score and score.quantize(TENTH_OF_A_THOUSANDTH)) == number(total)
+
+
+def test_worked_examples_in_a_store() -> None:
+    clipped = [case.values for case in tables.WORKED.cases if case.values[2] == "clip"]
+    found = in_stores([(person(*who), {"cdai_components": components}) for who, components, *_ in clipped])
+    assert [value and value.quantize(TENTH_OF_A_THOUSANDTH) for value in found] == [
+        number(c[3]) for c in clipped
+    ]
+
+
+@pytest.mark.parametrize(("days", "total"), tables.DIARIES.params())
+def test_a_week_needs_four_valid_days(days: Any, total: str | None) -> None:
+    assert week_sum(days) == number(total)
+
+
+@pytest.mark.parametrize(("categories", "points"), tables.COMPLICATIONS.params())
+def test_each_category_of_complications_counts_once(categories: list[str], points: int) -> None:
+    components = tables.ZERO | {"complications": categories, "haematocrit_pct": 47, "weight_kg": 60}
+    assert cdai(components | {"standard_weight_kg": 60}, "male", None) == points
+
+
+@pytest.mark.parametrize(("sex", "haematocrit", "clipped", "signed"), tables.HAEMATOCRITS.params())
+def test_points_of_the_haematocrit(sex: str, haematocrit: float, clipped: str, signed: str) -> None:
+    components = tables.ZERO | {"haematocrit_pct": haematocrit, "weight_kg": 60, "standard_weight_kg": 60}
+    assert cdai(components, sex, None) == number(clipped)
+    assert cdai(components, sex, None, SIGNED) == number(signed)
+
+
+def _weighed(sex: str, sent: float | None, weight: float) -> dict[str, Any]:
+    standard = {} if sent is None else {"standard_weight_kg": sent}
+    return tables.ZERO | standard | {"haematocrit_pct": {"male": 47, "female": 42}[sex], "weight_kg": weight}
+
+
+@pytest.mark.parametrize(("sex", "height", "sent", "weight", "points"), tables.WEIGHTS.params())
+def test_points_of_the_weight(sex: str, height: Any, sent: Any, weight: float, points: str) -> None:
+    assert cdai(_weighed(sex, sent, weight), sex, height) == number(points)
+
+
+@pytest.mark.parametrize(("haematocrit", "weight", "exact", "rounded"), tables.ROUNDING.params())
+def test_rounding_of_components(haematocrit: float, weight: float, exact: str, rounded: str) -> None:
+    components = tables.ZERO | {"haematocrit_pct": haematocrit, "weight_kg": weight, "standard_weight_kg": 60}
+    assert cdai(components, "male", None) == number(exact)
+    assert cdai(components, "male", None, ROUNDED) == number(rounded)
+
+
+def test_the_terms_in_a_store() -> None:
+    weights = [case.values for case in tables.WEIGHTS.cases]
+    cases = [(person(s, h), {"cdai_components": _weighed(s, sent, w)}) for s, h, sent, w, _ in weights]
+    assert in_stores(cases) == [number(case[-1]) for case in weights]
+    rounding = [case.values for case in tables.ROUNDING.cases]
+    body = tables.ZERO | {"standard_weight_kg": 60}
+    cases = [
+        (person("male", None), {"cdai_components": body | {"haematocrit_pct": h, "weight_kg": w}})
+        for h, w, *_ in rounding
+    ]
+    assert in_stores(cases) == [number(case[2]) for case in rounding]
+    assert in_stores(cases, "contrary") == [
+        number(case[3]) for case in rounding
+    ]  # signed, which changes nothing here
+
+
+DIARY = tables.ZERO | {"liquid_stools": 14, "abdominal_pain": 7, "wellbeing": 7, "standard_weight_kg": 60}
+
+
+@pytest.mark.parametrize(("days_before", "total", "carried"), tables.CARRIED.params())
+def test_haematocrit_and_weight_of_another_record(days_before: int, total: int | None, carried: bool) -> None:
+    other = [
+        visit(84 - days_before, "other", weight_kg=60),
+        lab("haematocrit", 84 - days_before, 38, unit="%"),
+    ]
+    events = [enrolment(), start(), *other, visit(84, "diary", cdai_components=DIARY)]
+    told = twin.outcomes(events, CLOSED)
+    store = load(emptied(OUTCOMES, CLOSED), [events])
+    names = ("patient_outcomes", "data_quality")
+    for found in (told, {name: rows(store, f"FROM {name}") for name in names}):
+        (row,) = [
+            r
+            for r in found["patient_outcomes"]
+            if (r["timepoint"], r["endpoint"]) == ("week_12", "clinical_remission")
+        ]
+        assert row["value"] == total
+        assert ("cdai_imputed" in {r["rule"] for r in found["data_quality"]}) is carried
 
 
 @pytest.mark.parametrize(
-    ("components", "sex", "height_cm", "total"),
-    [
-        pytest.param(WOMAN, "female", 165, "378.9385", id="A"),
-        pytest.param(
-            {
-                "liquid_stools": [2, 2, 1, 2, 2, 1, 2],
-                "abdominal_pain": [1, 0, 1, 0, 0, 1, 0],
-                "wellbeing": [1, 1, 1, 0, 1, 0, 1],
-                "haematocrit_pct": 39,
-                "weight_kg": 54,
-                **WELL,
-            },
-            "female",
-            165,
-            "96.6408",
-            id="B",
-        ),
-        pytest.param(
-            {"liquid_stools": 14, "abdominal_pain": 4, "wellbeing": 7, "haematocrit_pct": 49, "weight_kg": 92}
-            | WELL,
-            "male",
-            178,
-            "87.0000",
-            id="C, clipped haematocrit",
-        ),
-        pytest.param(
-            {
-                "liquid_stools": [3, None, 4, 3, None, 2, 3],
-                "abdominal_pain": [1, None, 1, 1, None, 1, 1],
-                "wellbeing": [1, None, 1, 1, None, 1, 1],
-                "haematocrit_pct": 44,
-                "weight_kg": 71.604,
-                **WELL,
-            },
-            "male",
-            180,
-            "144.0000",
-            id="D, five valid days",
-        ),
-    ],
+    ("sent", "stools", "pain", "stools_a_day", "pain_a_day", "pro2"), tables.COMPLAINTS.params()
 )
-def test_worked_examples(components: dict[str, Any], sex: str, height_cm: int, total: str) -> None:
-    score = cdai(visit(0, cdai_components=components), sex, height_cm)
+def test_stools_and_pain(
+    sent: Any, stools: Any, pain: Any, stools_a_day: Any, pain_a_day: Any, pro2: str | None
+) -> None:
+    event = _complaints(sent, stools, pain)
+    found = scores.complaints(event)
+    assert tuple(None if mean is None else stored(mean) for mean in found) == (
+        number(stools_a_day),
+        number(pain_a_day),
+    )
+    if None not in found:
+        assert stored(2 * found[0] + 5 * found[1]) == number(pro2)  # type: ignore[operator]
+
+
+def _complaints(sent: Any, stools: Any, pain: Any) -> dict[str, Any]:
+    names = ("stool_frequency", "abdominal_pain")
+    means = {name: mean for name, mean in zip(names, sent, strict=True) if mean is not None}
+    diary = {
+        name: week for name, week in (("liquid_stools", stools), ("abdominal_pain", pain)) if week is not None
+    }
+    return visit(84, **({"pro2": means} if means else {}), **({"cdai_components": diary} if diary else {}))
+
+
+@pytest.mark.parametrize(("segments", "total", "explored"), tables.SES_CD.params())
+def test_ses_cd(segments: dict[str, Any], total: int | None, explored: int) -> None:
+    score = endoscopy(visit(0, **segments))
+    assert (score.total if score else None) == total
+    parsed: Any = parse_event(visit(0, **segments))
+    assert len(parsed.ses_cd_segments.explored()) == explored
+
+
+@pytest.mark.parametrize(("what", "taken", "refused"), tables.REFUSED.params())
+def test_what_cannot_be_is_refused(what: str, taken: dict[str, Any], refused: dict[str, Any]) -> None:
+    parse_event(visit(0, **taken))
+    with pytest.raises(EventRefused):
+        parse_event(visit(0, **refused))
+
+
+def test_computed_beats_reported_where_it_can_be_computed() -> None:
+    assert cdai(tables.WOMAN, "female", None, cdai=200) == 200
+    score = cdai(tables.WOMAN, "female", 165, cdai=200)
     assert score is not None
-    assert score.quantize(Decimal("0.0001")) == Decimal(total)
-
-
-@pytest.mark.parametrize(
-    ("days", "total"),
-    [
-        ([1, 2, 3, 4, 5, 6, 7], 28),
-        ([3, None, 4, 3, None, 2, 3], 21),
-        ([1, 1, 1, 1, None, None, None], 7),
-        ([1, 1, 1, None, None, None, None], None),
-        (14, 14),
-        (0, 0),
-        (None, None),
-    ],
-)
-def test_a_week_needs_four_valid_days(days: Any, total: int | None) -> None:
-    assert week_sum(days) == total
-
-
-@pytest.mark.parametrize(
-    "missing",
-    [
-        "liquid_stools",
-        "abdominal_pain",
-        "wellbeing",
-        "complications",
-        "antidiarrhoeal",
-        "abdominal_mass",
-        "haematocrit_pct",
-        "weight_kg",
-    ],
-)
-def test_incomplete_components_leave_the_reported_total(missing: str) -> None:
-    components = {name: value for name, value in WOMAN.items() if name != missing}
-    assert cdai(visit(0, cdai=200, cdai_components=components), "female", 165) == 200
-    assert cdai(visit(0, cdai_components=components), "female", 165) is None
-
-
-@pytest.mark.parametrize(("sex", "height_cm"), [(None, 165), ("female", None)])
-def test_without_sex_or_height_only_the_total_speaks(sex: str | None, height_cm: int | None) -> None:
-    assert cdai(visit(0, cdai=200, cdai_components=WOMAN), sex, height_cm) == 200
-
-
-def test_computed_beats_reported() -> None:
-    score = cdai(visit(0, cdai=200, cdai_components=WOMAN), "female", 165)
-    assert score is not None
-    assert score.quantize(Decimal("0.0001")) == Decimal("378.9385")
-
-
-def test_a_supplied_standard_weight_needs_no_height() -> None:
-    # R1.5: 51 of 60 kg is 15 % below; 80 + 60 + 91 + 40 + 30 + 20 + 48 + 15.
-    assert cdai(visit(0, cdai_components=WOMAN | {"standard_weight_kg": 60}), "female", None) == 384
+    assert score.quantize(TENTH_OF_A_THOUSANDTH) == Decimal("378.9385")
 
 
 def test_the_weight_of_the_visit_stands_in() -> None:
-    components = {name: value for name, value in WOMAN.items() if name != "weight_kg"}
-    given = visit(0, weight_kg=51, cdai_components=components | {"standard_weight_kg": 60})
-    assert cdai(given, "female", None) == 384
-
-
-@pytest.mark.parametrize(
-    ("weight_kg", "below_standard"),
-    [(65.9, "-9.833333333"), (66, "-10"), (66.1, "-10"), (60, "0")],
-)
-def test_weight_floor(weight_kg: float, below_standard: str) -> None:
-    # R1.5: standard weight 60 kg, everything else 0 (haematocrit at the male reference).
-    zeros = {"liquid_stools": 0, "abdominal_pain": 0, "wellbeing": 0, "haematocrit_pct": 47}
-    components = WELL | zeros | {"weight_kg": weight_kg, "standard_weight_kg": 60}
-    assert cdai(visit(0, cdai_components=components), "male", None) == Decimal(below_standard)
-
-
-@pytest.mark.parametrize(
-    ("segments", "total"),
-    [
-        pytest.param(
-            {
-                "ileum": segment(2, 2, 3, 0),
-                "right_colon": segment(1, 1, 2, 0),
-                "left_colon": segment(0, 0, 1, 1),
-            },
-            13,
-            id="three segments",
-        ),
-        pytest.param(
-            {
-                "ileum": segment(3, 3, 3, 3),
-                "right_colon": segment(3, 3, 3, 2),
-                "transverse_colon": segment(3, 3, 3, 2),
-                "left_colon": segment(3, 3, 3, 2),
-                "rectum": segment(3, 3, 3, 2),
-            },
-            56,
-            id="highest",
-        ),
-        pytest.param(
-            {"ileum": None, "rectum": segment(0, 0, 0, 0)}, 0, id="unexplored is not zero but healed is"
-        ),
-        pytest.param({"ileum": segment(1, 1, 1, 0) | {"narrowing": None}}, None, id="item missing"),
-        pytest.param({"ileum": None}, None, id="nothing explored"),
-    ],
-)
-def test_ses_cd(segments: dict[str, Any], total: int | None) -> None:
-    score = endoscopy(visit(0, ses_cd_segments=segments))
-    assert (score.total if score else None) == total
+    components = {name: value for name, value in tables.WOMAN.items() if name != "weight_kg"}
+    assert cdai(components | {"standard_weight_kg": 60}, "female", None, weight_kg=51) == 384
 
 
 def test_ses_cd_total_only() -> None:

@@ -129,48 +129,6 @@ def test_last_observation_carried_forward(visits: list[Any], more: list[Any], lo
     assert row["locf"] is locf
 
 
-DIARY = {"liquid_stools": 14, "abdominal_pain": 7, "wellbeing": 7, "complications": [], "antidiarrhoeal": False,
-         "abdominal_mass": 0, "standard_weight_kg": 60}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("days_before", "cdai"),
-    [(0, 136), (14, 136), (15, 136), (84, 136), (85, None)],
-)
-def test_haematocrit_and_weight_of_another_visit(days_before: int, cdai: int | None) -> None:
-    # R1.8: 28 + 35 + 49 + 6 x (42 - 38) + 100 x (1 - 60 / 60) = 136
-    other = visit(84 - days_before, "other", weight_kg=60, cdai_components={"haematocrit_pct": 38})
-    events = [*case({"cdai": 300}, None), other, visit(84, "diary", cdai_components=DIARY)]
-    (row,) = [
-        r
-        for r in twin.outcomes(events, CLOSED)["patient_outcomes"]
-        if (r["timepoint"], r["endpoint"]) == ("week_12", "clinical_remission")
-    ]
-    assert row["value"] == cdai
-
-
-@pytest.mark.parametrize(
-    ("hct_mode", "rounding", "haematocrit", "weight", "total"),
-    [
-        ("clip", False, 49, 60, 112),
-        ("signed", False, 49, 60, 112 - 42),  # 7 above the reference
-        ("clip", True, 41.5, 60, 112 + 6),  # 0.5 rounds to 1
-        ("clip", True, 41.6, 60, 112),  # 0.4 to 0
-        ("clip", True, 42, 59.7, 112 + 1),  # 0.5 % below
-        ("clip", False, 41.5, 60, 112 + 3),
-    ],
-)
-def test_conventions_of_the_cdai(
-    hct_mode: str, rounding: bool, haematocrit: float, weight: float, total: int
-) -> None:
-    rules = Rules("x", hct_mode=hct_mode, component_rounding=rounding)
-    body = {"haematocrit_pct": haematocrit, "weight_kg": weight}
-    events = case({"cdai": 300}, {"cdai_components": DIARY | body})
-    found = twin.outcomes(events, CLOSED, (rules,))["patient_outcomes"]
-    (row,) = [r for r in found if (r["timepoint"], r["endpoint"]) == ("week_12", "clinical_remission")]
-    assert row["value"] == total
-
-
 @pytest.mark.parametrize(
     ("stools", "segments", "population"),
     [

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from rule_tables.biomarkers import CONVERSIONS, NOT_TAKEN, PLAUSIBLE
 
 from schemas import EventRefused, Lab, LabResult, canonical_result, event_warnings, parse_event
 from schemas.analytes import (
@@ -31,37 +32,7 @@ def lab(**fields: Any) -> Lab:
     return parsed
 
 
-# analyte, value and unit as received, value and unit canonical: each computed by hand from R3.5
-CONVERSIONS = [
-    ("crp", 12, "mg/L", 12, "mg/L"),
-    ("crp", 12, "ug/mL", 12, "mg/L"),
-    ("30522-7", 0.32, "mg/dL", 3.2, "mg/L"),
-    ("esr", 22, "mm/h", 22, "mm/h"),
-    ("fcal", 212, "mg/kg", 212, "ug/g"),
-    ("38445-3", 212, "ng/mg", 212, "ug/g"),
-    ("albumin", 3.9, "g/dL", 39, "g/L"),
-    ("54347-0", 600, "umol/L", 39.9, "g/L"),
-    ("haemoglobin", 12.9, "g/dL", 129, "g/L"),
-    ("59260-0", 8.1, "mmol/L", 130.5234, "g/L"),
-    ("haematocrit", 0.39, "L/L", 39, "%"),
-    ("71833-8", 0.39, "1", 39, "%"),
-    ("wbc", 6.4, "10*3/uL", 6.4, "10*9/L"),
-    ("lymphocytes", 900, "/uL", 0.9, "10*9/L"),
-    ("neutrophils", 3200, "10*6/L", 3.2, "10*9/L"),
-    ("platelets", 250, "10*9/L", 250, "10*9/L"),
-    ("alt", 0.5, "ukat/L", 30, "U/L"),
-    ("ast", 31, "[IU]/L", 31, "U/L"),
-    ("bilirubin", 1, "mg/dL", 17.104, "umol/L"),
-    ("creatinine", 1, "mg/dL", 88.4, "umol/L"),
-    ("ck", 2, "ukat/L", 120, "U/L"),
-    ("cholesterol_total", 193.35, "mg/dL", 5, "mmol/L"),
-    ("ldl", 38.67, "mg/dL", 1, "mmol/L"),
-    ("hdl", 77.34, "mg/dL", 2, "mmol/L"),
-    ("triglycerides", 88.57, "mg/dL", 1, "mmol/L"),
-]
-
-
-@pytest.mark.parametrize(("analyte", "value", "unit", "expected", "canonical"), CONVERSIONS)
+@pytest.mark.parametrize(("analyte", "value", "unit", "expected", "canonical"), CONVERSIONS.params())
 def test_result_in_canonical_units(
     analyte: str, value: float, unit: str, expected: float, canonical: str
 ) -> None:
@@ -148,31 +119,7 @@ def test_comparator_beside_a_number() -> None:
     assert (result.comparator, result.value) == ("<", 5)
 
 
-# analyte, unit, the last value inside R3.6 and the first one outside, at both ends.
-LIMITS = [
-    ("crp", "mg/L", 0, -0.001),
-    ("crp", "mg/L", 600, 600.001),
-    ("crp", "mg/dL", 60, 60.001),
-    ("esr", "mm/h", 200, 200.5),
-    ("fcal", "ug/g", 60_000, 60_000.1),
-    ("haemoglobin", "g/L", 20, 19.9),
-    ("haemoglobin", "g/dL", 25, 25.01),
-    ("haematocrit", "%", 10, 9.9),
-    ("haematocrit", "L/L", 0.7, 0.701),
-    ("wbc", "10*9/L", 200, 200.1),
-    ("lymphocytes", "10*9/L", 100, 100.1),
-    ("neutrophils", "/uL", 100_000, 100_001),
-    ("platelets", "10*9/L", 3000, 3000.1),
-    ("alt", "U/L", 20_000, 20_000.1),
-    ("ast", "U/L", 20_000, 20_000.1),
-    ("bilirubin", "umol/L", 1000, 1000.1),
-    ("creatinine", "umol/L", 5, 4.99),
-    ("creatinine", "umol/L", 3000, 3000.1),
-    ("ck", "U/L", 500_000, 500_001),
-]
-
-
-@pytest.mark.parametrize(("analyte", "unit", "inside", "outside"), LIMITS)
+@pytest.mark.parametrize(("analyte", "unit", "inside", "outside"), PLAUSIBLE.params())
 def test_plausible_limits(analyte: str, unit: str, inside: float, outside: float) -> None:
     assert lab(analyte=analyte, value=inside, unit=unit).value == inside
     with pytest.raises(EventRefused) as refused:
@@ -187,11 +134,11 @@ def test_a_binary_artefact_does_not_push_a_value_over_the_limit() -> None:
     assert canonical_result(lab(analyte="creatinine", value=3000 / 88.4, unit="mg/dL")).value == 3000
 
 
-@pytest.mark.parametrize("code", ["736-9", "770-8", "26511-6", "18184-2", "50756-6"])
-def test_codes_of_other_tests_are_refused_by_name(code: str) -> None:
+@pytest.mark.parametrize(("code", "unit", "reason"), NOT_TAKEN.params())
+def test_what_leads_to_no_canonical_value_is_refused(code: str, unit: str, reason: str) -> None:
     with pytest.raises(NotConvertible) as refused:
-        conversion(code, "%")
-    assert (refused.value.field, refused.value.code) == ("analyte", "unit_not_convertible")
+        conversion(code, unit)
+    assert refused.value.code == reason
 
 
 def test_code_and_unit_are_checked_together() -> None:
