@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from services.outcomes.changes import OutcomeChanges
 from services.runtime.metrics import SiteLabels
 from services.stream.node import Node
 
@@ -52,6 +53,7 @@ class OutcomesGauges:
         self._last_received: dict[str, float] = {}
         self._dated = -1  # the batch up to which centres' last events are known
         self._counted = int(node.store.execute(NEWEST)[0][0])  # type: ignore[call-overload]
+        self._changes = OutcomeChanges(node, self._counted)
 
     async def refresh(self) -> None:
         """Set them from the tables."""
@@ -91,3 +93,4 @@ class OutcomesGauges:
             metrics.corrections_total.labels(row["event_type"]).inc(row["corrections"])
             metrics.retractions_total.labels(row["event_type"]).inc(row["retractions"])
         self._dated = self._counted = newest
+        await self._changes.count(newest)

@@ -195,7 +195,7 @@ class Metrics:
         )
         self.outcome_changes_total = counter(
             "outcome_changes_total",
-            "Outcomes that changed, by cause (new, late, corrected, retracted, calendar, protocol).",
+            "Outcomes of week 12 that changed, by cause (new, late, corrected, retracted, calendar, protocol).",
             "endpoint",
             "from",
             "to",

@@ -210,8 +210,8 @@ class _Requests:
 
 
 def _log_answer(route: str, method: str, status: int, seconds: float, work: Work) -> None:
-    """One line for what changes something or failed; of what only reads, where debugging."""
-    reads = method in ("GET", "HEAD", "OPTIONS") and status < 500
+    """One line for what changes something or met a fault; of what only reads, where debugging."""
+    reads = method in ("GET", "HEAD", "OPTIONS") and status != 500
     facts = {"route": route, "method": method, "status": status, "seconds": round(seconds, 4)}
     log.log(logging.DEBUG if reads else logging.INFO, "answered", extra={**facts, **work.facts})
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,13 @@ class Prometheus:
 
     def query(self, expression: str, at: float | None = None) -> list[tuple[dict[str, str], float]]:
         """(labels, value) of every series of an instant query, now or at a moment."""
-        moment = {} if at is None else {"time": at}
-        answer = self.client.get("/query", params={"query": expression, **moment})
+        answer = self._ask(expression, at)
         assert answer.status_code == 200, f"{expression}: {answer.text}"
         return [(row["metric"], float(row["value"][1])) for row in answer.json()["data"]["result"]]
+
+    def _ask(self, expression: str, at: float | None = None) -> httpx.Response:
+        moment = {} if at is None else {"time": at}
+        return self.client.get("/query", params={"query": expression, **moment})
 
     def get(self, path: str) -> Any:
         """The `data` of an answer."""
@@ -81,12 +85,12 @@ class Prometheus:
         deadline = time.monotonic() + seconds
         values: list[float] = []
         while time.monotonic() < deadline:
-            try:
-                values = [value for _, value in self.query(expression)]
-                if holds(values):
-                    return
-            except httpx.TransportError:
-                assert self._process.poll() is None, "prometheus ended by itself"
+            assert self._process.poll() is None, "prometheus ended by itself"
+            with suppress(httpx.TransportError):  # it is starting
+                if self._ask("1").status_code == 200:
+                    values = [value for _, value in self.query(expression)]
+                    if holds(values):
+                        return
             time.sleep(0.1)
         pytest.fail(f"not within {seconds:g} s: {expression} is {values}")
 

@@ -160,7 +160,11 @@ def _watch(services: RunningServices) -> Prometheus | None:
     shipped = {"ingest": 8120, "outcomes": 8121, "safety": 8122}
     ports = {shipped[name]: services.reader(name).base_url.port or 0 for name in NAMES}
     prometheus = Prometheus(services.folder / "prometheus", ports)
-    prometheus.until("up == 1", lambda found: len(found) == 3)
+    try:
+        prometheus.until("up == 1", lambda found: len(found) == 3)
+    except BaseException:
+        prometheus.stop()
+        raise
     return prometheus
 
 
@@ -183,6 +187,8 @@ def _work(services: RunningServices, run: WholeRun) -> None:
         run.prometheus.until("week12_verify_differences", lambda found: len(found) == 2)
         run.prometheus.until('ALERTS{alertname="Week12DeadLetters", alertstate="firing"}', bool)
         run.prometheus.until("sum(week12_consumer_lag_records)", lambda found: found == [0])
+        run.prometheus.until("sum(week12_patients)", lambda found: found == [96])
+        run.prometheus.until("sum(week12_outcome_changes_total)", bool)
         run.alerts = run.prometheus.get("/alerts")["alerts"]
     run.records = services.topics.records(*EVENT_TOPICS.values(), OUTCOMES, ALERTS, DEAD_LETTERS)
     run.settled_at = time.time()

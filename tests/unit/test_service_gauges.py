@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from reading_helpers import Reading
-from twin.builders import enrolment, lab, retraction
+from twin.builders import enrolment, lab, on, retraction, start, visit
 
 from services.cli import verify as command
 from services.outcomes.gauges import OutcomesGauges
@@ -16,8 +16,10 @@ from services.stream.gauges import GaugeKeeper
 from services.stream.verify import Comparison
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2), (2, 3, 1, 0)])
-@pytest.mark.parametrize("together", [1, 2, 7])
+@pytest.mark.parametrize(
+    ("order", "together"),
+    [((0, 1, 2, 3), 2), ((3, 2, 1, 0), 3), ((1, 3, 0, 2), 2), ((2, 3, 1, 0), 7)],
+)
 async def test_corrections_and_retractions_are_counted_once_in_any_order(
     small: Reading, order: tuple[int, ...], together: int
 ) -> None:
@@ -33,6 +35,72 @@ async def test_corrections_and_retractions_are_counted_once_in_any_order(
     assert small.count("week12_corrections_total", event_type="lab") == 2
     assert small.count("week12_retractions_total", event_type="lab") == 1
     assert small.count("week12_corrections_total", event_type="enrolment") == 0
+
+
+async def test_changes_of_outcomes_are_counted_with_their_cause(small: Reading) -> None:
+    """CDAI below 150 at week 12 is clinical remission (R2.1); week 12 of this patient closed before day 200."""
+    gauges = OutcomesGauges(small.node)
+    counted: list[tuple[str, str, str]] = []
+
+    async def changes() -> list[tuple[str, str, str]]:
+        before = list(counted)
+        await gauges.refresh()
+        counted[:] = [
+            (sample.labels["from"], sample.labels["to"], sample.labels["cause"])
+            for family in small.metrics.registry.collect()
+            if family.name == "week12_outcome_changes"
+            for sample in family.samples
+            if sample.labels["endpoint"] == "clinical_remission"
+            for _ in range(int(sample.value))
+        ]
+        return [change for change in counted if change not in before]
+
+    async def on_day(day: int) -> None:
+        small.node.note(await small.node.write(small.node.store.set_today, on(day)))
+
+    await on_day(1)
+    await small.commit(enrolment(), start(), visit(0, cdai=300))
+    assert await changes() == [("none", "not_due", "new")]
+    await on_day(84)
+    assert await changes() == [("not_due", "open", "calendar")]
+    await on_day(200)
+    assert await changes() == [("open", "missed", "calendar")]
+    remission = visit(84, cdai=149, event_id="week-12")
+    await small.commit(remission)
+    assert await changes() == [("missed", "achieved", "late")]
+    await small.commit(remission, lab("crp", 84, 5))  # a copy, and what has nothing to do with it
+    assert await changes() == []
+    await small.commit(visit(84, cdai=150, event_id="week-12", version=2))
+    assert await changes() == [("achieved", "not_achieved", "corrected")]
+    await small.commit(retraction(remission, 3))
+    assert await changes() == [("not_achieved", "missed", "retracted")]
+
+
+async def test_a_value_in_an_open_window_is_new(small: Reading) -> None:
+    gauges = OutcomesGauges(small.node)
+    small.node.note(await small.node.write(small.node.store.set_today, on(84)))
+    await small.commit(enrolment(), start(), visit(0, cdai=300))
+    await gauges.refresh()
+    await small.commit(visit(84, cdai=149))
+    await gauges.refresh()
+    labels = {"endpoint": "clinical_remission", "from": "open", "to": "achieved", "cause": "new"}
+    assert small.count("week12_outcome_changes_total", **labels) == 1
+
+
+async def test_a_registry_being_loaded_changes_nothing(
+    small: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.outcomes.changes.MOST_PATIENTS", 1)
+    gauges = OutcomesGauges(small.node)
+    labels = {"endpoint": "clinical_remission", "cause": "new"}
+    await small.commit(enrolment(), enrolment(patient_id="another-2", event_id="another"))
+    await gauges.refresh()
+    counted = {"from": "none", "to": "not_applicable"}
+    assert small.count("week12_outcome_changes_total", **labels, **counted) == 0
+    await small.commit(start())
+    await gauges.refresh()
+    counted = {"from": "not_applicable", "to": "missed"}
+    assert small.count("week12_outcome_changes_total", **labels, **counted) == 1
 
 
 async def test_a_centre_has_last_sent_when_its_newest_event_came(small: Reading) -> None:
