@@ -81,6 +81,8 @@ KEEP_EVENTS = (
     "INSERT INTO store.events SELECT * REPLACE ((SELECT batch FROM store.clock) AS batch) FROM staged"
 )
 EARLIER = "SELECT * FROM store.events SEMI JOIN dirty USING (patient_key)"
+EARLIER_OF_FEW = f"SELECT * FROM store.events WHERE rowid IN ({EARLIER.replace('*', 'rowid')})"
+"""Of few patients it is faster to find the rows by one column before all columns are read."""
 SCOPE = "CREATE OR REPLACE TEMP VIEW scope AS FROM earlier UNION ALL FROM staged"
 
 CHANGED = """
@@ -661,7 +663,7 @@ class EventStore:
             for statement in self.definition.on_erasure:
                 con.execute(statement)
         self._make("dirty", DIRTY)
-        self._make("earlier", EARLIER)
+        self._make("earlier", EARLIER_OF_FEW if self._small else EARLIER)
         if not self._small:
             con.execute(SCOPE)
         self._run("drop_copies", DROP_COPIES)
