@@ -99,9 +99,9 @@ class Trial:
 def run(row: Row, times: int, folder: Path) -> Result:
     """Carry the row out; raises AssertionError where anything acknowledged is missing, doubled or different."""
     plan = RegistryPlan(
-        patients=20 * (times + 1),
+        patients=40 * (times + 1),
         sites=4,
-        events=A_PORTION * (times + 1),
+        events=A_PORTION * (2 * times + 1),  # a disturbance may take another portion
         seed=7,
         until=UNTIL,
         late=0.1,
@@ -119,7 +119,9 @@ def run(row: Row, times: int, folder: Path) -> Result:
         states = bench.versions()
         assert bench.dead_letters() == trial.dead_letters
     for state in states:
-        assert state == Counter(trial.load.acknowledged)
+        assert state.keys() == trial.load.acknowledged
+        # Of copies recorded at different times a store keeps each, and counts the earliest.
+        assert row.duplicates or set(state.values()) == {1}
     return Result(times, len(trial.load.acknowledged), min(map(len, states)), differences, seconds)
 
 

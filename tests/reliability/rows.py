@@ -108,6 +108,7 @@ def the_wire_cut(trial: Trial, number: int) -> Iterator[None]:
     broker.wire.cut()
     over = time.monotonic() + CUT_SECONDS
     before = sum(services.topics.ends().values())
+    trial.load.send_until(trial.load.allowed + A_PORTION)
     trial.load.wait_for(trial.load.allowed)
     services.until(lambda: time.monotonic() > over, "the cut is over", 2 * CUT_SECONDS)
     assert sum(services.topics.ends().values()) > before
