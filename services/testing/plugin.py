@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -48,6 +48,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say on which Kafka the tests ran, where that was for us to choose."""
     if choice := config.stash.get(_KAFKA_CHOICE, None):
         terminalreporter.write_line(f"week12: Apache Kafka ran {choice[1]}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where tests are shared out among processes (pytest-xdist): tell the one that writes the summary."""
+    told: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if told is not None and (choice := session.config.stash.get(_KAFKA_CHOICE, None)):
+        told["week12_kafka"] = list(choice)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear what another process has told."""
+    if choice := getattr(node, "workeroutput", {}).get("week12_kafka"):
+        node.config.stash[_KAFKA_CHOICE] = tuple(choice)
 
 
 @pytest.fixture(scope="session")
