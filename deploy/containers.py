@@ -1,23 +1,29 @@
-"""The composition, really run on this machine: built, filled with the study cohort, killed piece by piece, removed.
+"""The composition, really run on this machine: built, filled with the study cohort, broken piece by piece, removed.
 
-    make containers                    everything, on a Debian machine, as root where Docker is missing or not started
-    make containers ARGS=--keep        leave it running, and say how to look at it
+    make containers                    kill each container once: on a Debian machine, as root where Docker is not there
+    make containers ARGS=--full        kill each four times, cut each worker off from Kafka, and print the table
+    make containers ARGS=--keep        leave it running at the end, and say how to look at it
 
-It fails unless the published table comes out before and after each container was killed and started again, and a
-recomputation from Kafka equals the live stores. Base images come from Debian and Maven (deploy/offline); Grafana is
-left out, since Debian has none. Nothing is left behind but images, which make the next run shorter.
+Each time other patients' events are on their way, sent as a centre would. It fails unless all that was acknowledged
+is in both stores, the published table of the study cohort stands, and a recomputation from Kafka equals the live
+stores. Base images come from Debian and Maven (deploy/offline); Grafana is left out, since Debian has none. Nothing
+is left behind but images, which make the next run shorter.
 """
 
 import argparse
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import httpx
@@ -39,8 +45,11 @@ COHORT = ROOT / "examples/fu2025/stream.jsonl"
 IMAGES = ROOT / "deploy/offline/compose.env"
 PROJECT = "week12-proof"
 SERVICES = ("kafka", "ingest", "outcomes", "safety", "prometheus")
-HEALTHY_SECONDS, SEND_SECONDS = 120.0, 120.0
-_PROGRAM = "from services.cli import main; main()"
+HEALTHY_SECONDS, SEND_SECONDS = 120.0, 180.0
+PART = 2_000
+"""Events under way at a disturbance."""
+CUT_SECONDS = 6.0
+_WEEK12 = (sys.executable, "-P", "-c", "from services.cli import main; main()")
 
 
 def main() -> int:
@@ -50,6 +59,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--full", action="store_true", help="every disturbance, and the table of them")
     parser.add_argument("--keep", action="store_true", help="leave the containers running at the end")
     options = parser.parse_args()
     started = time.monotonic()
@@ -57,7 +67,7 @@ def main() -> int:
         with ending_on_signals(), _docker(keep=options.keep):
             prepare()
             with Composition() as composition:
-                prove(composition)
+                prove(composition, ROWS if options.full else [replace(row, times=row.in_ci) for row in ROWS])
                 if options.keep:
                     composition.keep()
     except (DeployProblem, BrokerProblem, OperatorError) as problem:
@@ -89,28 +99,63 @@ def prepare() -> None:
         for image in made:
             image.result()
     with step("built the image of the services"):
+        base = f"--build-arg=BASE={images.IMAGES['python'].tag}"
+        stage = ("--target=build", "--tag=week12:build")  # named, so that the next build goes on from it
+        run("docker", "build", "--force-rm", base, *stage, "--file=deploy/Dockerfile", ".", folder=ROOT)
         Composition().compose("build", "setup")
+        run("docker", "image", "prune", "--force", "--filter=label=org.opencontainers.image.title=week12")
     size = int(run("docker", "image", "inspect", "--format", "{{.Size}}", "week12:0.1.0"))
     print(f"           week12:0.1.0 has {size / 1e6:.0f} MB", flush=True)
 
 
-def prove(composition: "Composition") -> None:
-    """Fill it, and kill it piece by piece. Raises DeployProblem where anything differs from the published table."""
+@dataclass(frozen=True)
+class Row:
+    """What is done to a container how often: in full, and in CI."""
+
+    service: str
+    done: str
+    times: int
+    in_ci: int
+
+
+ROWS = [
+    *(Row(service, "killed, and started again", times=4, in_ci=1) for service in SERVICES),
+    *(
+        Row(service, "cut off from Kafka for 6 s", times=2, in_ci=0)
+        for service in ("ingest", "outcomes", "safety")
+    ),
+]
+
+
+def prove(composition: "Composition", rows: Sequence[Row]) -> None:
+    """Fill it, and break it row by row. Raises DeployProblem where anything is missing or differs."""
     with step("started, each part healthy"):
         composition.up()
     composition.make_tokens()
     with step("sent the study cohort; the published table is there"):
-        composition.finish(composition.send())
+        composition.finish(composition.send(COHORT))
         composition.check()
-    for service in SERVICES:
-        with step(f"killed and started {service} while the cohort was sent again; the table stands"):
-            sending = composition.send()
-            seconds = composition.kill_and_start(service)
-            composition.finish(sending)
-            composition.check()
-        print(f"           {service} was healthy again after {seconds:.1f} s", flush=True)
-    with step("recomputed from Kafka: equal to the live stores"):
+    told = []
+    load = composition.make_load(sum(row.times for row in rows))
+    for row in rows:
+        seconds = []
+        for _ in range(row.times):
+            with step(f"{row.service} {row.done}, while events were sent; all are there"):
+                sending = composition.send(next(load), until_taken=True)
+                seconds.append(composition.disturb(row))
+                composition.finish(sending)
+                composition.check()
+        if row.times:
+            told.append(f"| {row.service} {row.done} | {row.times} | {max(seconds):.1f} |")
+    with step("counted, and recomputed from Kafka: nothing is missing, nothing differs"):
+        composition.count()
         composition.tool("verify")
+    print("\n| | times | seconds until all was healthy, at most |\n|---|---|---|")
+    print("\n".join(told))
+    print(
+        f"\n{composition.acknowledged} events acknowledged, as many in both stores; no difference.\n",
+        flush=True,
+    )
 
 
 class Composition:
@@ -121,6 +166,7 @@ class Composition:
         self._folder = Path(tempfile.gettempdir())
         self._kept = False
         self._lead = ""
+        self._versions: set[tuple[str, str, int]] = set()
 
     def __enter__(self) -> "Composition":
         self._folder = Path(
@@ -158,25 +204,49 @@ class Composition:
         sender = self.tool("token", "add", "centres", "--role", "submitter", "--all-sites")
         (self._folder / "sender.token").write_text(sender, "ascii")
 
-    def send(self) -> subprocess.Popen[bytes]:
-        """Start to send the cohort from this machine, as a centre would."""
-        files = (f"--token-file={self._folder}/sender.token", f"--rejects={self._folder}/rejects.jsonl")
-        return subprocess.Popen(
+    def make_load(self, parts: int) -> Iterator[Path]:
+        """Files of a synthetic registry's events, in disorder; no patient takes the study's drug."""
+        whole = self._folder / "load.jsonl"
+        size = ("--patients", str(100 * parts), "--events", str(PART * parts))
+        kind = ("--disorder", "--other-drugs", "1", "--seed", "7", "--until", CUT.isoformat())
+        run(*_WEEK12, "simulate", *size, *kind, f"--out={whole}", folder=ROOT)
+        with whole.open("rb") as lines:
+            for number in range(parts):
+                part = self._folder / f"load-{number}.jsonl"
+                part.write_bytes(b"".join(islice(lines, PART)))
+                yield part
+
+    def send(self, events: Path, *, until_taken: bool = False) -> subprocess.Popen[bytes]:
+        """Start to send a file from this machine, as a centre would; return at once, or when the first are taken."""
+        for line in events.read_bytes().splitlines():
+            event = json.loads(line)
+            self._versions.add((event["site_id"], event["event_id"], event.get("version", 1)))
+        taken = self._taken() if until_taken else 0.0
+        where = (f"--url={self._url('ingest')}", f"--token-file={self._folder}/sender.token")
+        sending = subprocess.Popen(
             [
-                sys.executable,
-                "-P",
-                "-c",
-                _PROGRAM,
+                *_WEEK12,
                 "send",
-                f"--url={self._url('ingest')}",
-                *files,
-                str(COHORT),
+                *where,
+                "--in-flight=1",
+                f"--rejects={self._folder}/rejects.jsonl",
+                str(events),
             ],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
+        if until_taken:
+            _wait_until(
+                lambda: self._taken() > taken or sending.poll() is not None, lambda: "nothing was taken"
+            )
+        return sending
+
+    @property
+    def acknowledged(self) -> int:
+        """How many versions of records were sent, all of them acknowledged."""
+        return len(self._versions)
 
     def finish(self, sending: subprocess.Popen[bytes]) -> None:
         """Wait until all of it is acknowledged and in the stores."""
@@ -202,15 +272,38 @@ class Composition:
                 raise DeployProblem(f"not as published: {', '.join(wrong)}")
             _wait_until(lambda: self._scraped(client), lambda: "Prometheus does not reach all three services")
 
-    def kill_and_start(self, service: str) -> float:
-        """Kill a container as a crash would, start it again; seconds from the start until all are healthy."""
-        container = self._container(service)
-        time.sleep(0.3)  # into the sending
-        run("docker", "kill", container)
-        started = time.monotonic()
-        run("docker", "start", container)
+    def count(self) -> None:
+        """Hold the number of versions in both stores against those that were acknowledged."""
+        sql = "SELECT count(DISTINCT (site_id, event_id, version)) FROM {}.events"
+        headers = {"Authorization": f"Bearer {self._lead}"}
+        found: dict[str, int] = {}
+
+        def all_there() -> bool:  # a store is read from a copy, which may be 5 s old
+            for store in ("outcomes", "safety"):
+                asked = client.post(f"{self._url('outcomes')}/v1/query", json={"sql": sql.format(store)})
+                found[store] = asked.raise_for_status().json()["rows"][0][0]
+            return set(found.values()) == {self.acknowledged}
+
+        with httpx.Client(headers=headers, timeout=60, trust_env=False) as client:
+            _wait_until(
+                all_there, lambda: f"{self.acknowledged} events were acknowledged, in state are {found}"
+            )
+
+    def disturb(self, row: Row) -> float:
+        """Do to a container what the row says, and mend it; seconds from then until every part is healthy."""
+        container = self._container(row.service)
+        if row.done.startswith("killed"):
+            run("docker", "kill", container)
+            mended = time.monotonic()
+            run("docker", "start", container)
+        else:
+            network = f"{PROJECT}_events"
+            run("docker", "network", "disconnect", network, container)
+            time.sleep(CUT_SECONDS)
+            run("docker", "network", "connect", f"--alias={row.service}", network, container)
+            mended = time.monotonic()
         self._wait_until_healthy()
-        return time.monotonic() - started
+        return time.monotonic() - mended
 
     def keep(self) -> None:
         """Leave it running, and say how to look at it and how to remove it."""
@@ -246,6 +339,12 @@ class Composition:
             return ", ".join(f"{service} is {state}" for service, state in named if state != "healthy")
 
         _wait_until(healthy, problem)
+
+    def _taken(self) -> float:
+        """How many events ingest has acknowledged since its start."""
+        metrics = httpx.get(f"{self._url('ingest')}/metrics", timeout=10, trust_env=False).text
+        counts = re.findall(r"^week12_ingest_events_total\{.*?\} (\S+)$", metrics, re.MULTILINE)
+        return sum(map(float, counts))
 
     def _scraped(self, client: httpx.Client) -> bool:
         try:

@@ -11,8 +11,9 @@ from pathlib import Path
 from deploy.problems import DeployProblem
 from deploy.steps import run, step
 
-_OURS = Path("/run/week12-dockerd.pid")  # written only by `start`, so that `stop` ends nobody else's daemon
+_OURS = Path("/run/week12-dockerd.pid")  # written by `start` alone, so that `stop` ends nobody else's daemon
 _LOG = Path("/var/log/week12-dockerd.log")
+_SYSTEMD = "systemd"
 _START_SECONDS, _STOP_SECONDS = 60.0, 30.0
 
 
@@ -36,22 +37,35 @@ def start() -> bool:
 def stop() -> None:
     """End the daemon that `start` started, and wait for its end; any other one is left alone."""
     try:
-        pid = int(_OURS.read_text("ascii"))
-        if Path(f"/proc/{pid}/comm").read_text("ascii").strip() != "dockerd":
-            raise ValueError
-    except (OSError, ValueError):
-        _OURS.unlink(missing_ok=True)
+        started = _OURS.read_text("ascii").strip()
+    except OSError:
         return
-    with step("stopped dockerd"):
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while Path(f"/proc/{pid}").exists():
-            with suppress(ChildProcessError):  # our own child, where `start` ran in this very process
-                os.waitpid(pid, os.WNOHANG)
-            if time.monotonic() > deadline:
-                raise DeployProblem(f"dockerd (process {pid}) does not end: see {_LOG}")
-            time.sleep(0.1)
-        _OURS.unlink(missing_ok=True)
+    if started == _SYSTEMD:
+        with step("stopped docker"):
+            run("systemctl", "stop", "docker.socket", "docker")
+    elif _is_dockerd(started):
+        with step("stopped dockerd"):
+            _end(int(started))
+    _OURS.unlink(missing_ok=True)
+
+
+def _is_dockerd(pid: str) -> bool:
+    """Whether the process is still the daemon: its number may have been given to another since."""
+    try:
+        return Path(f"/proc/{int(pid)}/comm").read_text("ascii").strip() == "dockerd"
+    except (OSError, ValueError):
+        return False
+
+
+def _end(pid: int) -> None:
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while Path(f"/proc/{pid}").exists():
+        with suppress(ChildProcessError):  # our own child, where `start` ran in this very process
+            os.waitpid(pid, os.WNOHANG)
+        if time.monotonic() > deadline:
+            raise DeployProblem(f"dockerd (process {pid}) does not end: see {_LOG}")
+        time.sleep(0.1)
 
 
 def answers() -> bool:
@@ -91,6 +105,7 @@ def _install(packages: list[str]) -> None:
 def _start() -> None:
     if Path("/run/systemd/system").exists():
         run("systemctl", "start", "docker")
+        _OURS.write_text(f"{_SYSTEMD}\n", "ascii")
         return
     with _LOG.open("wb") as log:
         process = subprocess.Popen(
