@@ -4,16 +4,12 @@ Expected answers are worked out by hand or printed in the source that each row n
 code. The tests hold the plain twin and the stores to them; `make rules` writes them to `docs/rules/`.
 """
 
-from rule_tables import biomarkers, endpoints, findings, scores, settings, steroids
+from rule_tables import biomarkers, endpoints, findings, scores, settings, statistics, steroids, windows
 from rule_tables.tables import Page
 
-PAGES: tuple[Page, ...] = (
-    scores.PAGE,
-    endpoints.PAGE,
-    biomarkers.PAGE,
-    settings.PAGE,
-    findings.PAGE,
-    steroids.PAGE,
+PAGES: tuple[Page, ...] = tuple(
+    module.PAGE
+    for module in (scores, endpoints, steroids, biomarkers, windows, statistics, settings, findings)
 )
 
 __all__ = ["PAGES", "Page"]

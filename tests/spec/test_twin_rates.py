@@ -5,45 +5,18 @@ from typing import Any
 
 import pytest
 import twin
-from twin.builders import enrolment, on, start, visit
+from rule_tables import statistics as tables
+from rule_tables.statistics import COHORT
+from stores import OUTCOMES, emptied, load, rows
+from twin.builders import on
 from twin.rates import clopper_pearson, wilson
 
 
-@pytest.mark.parametrize(
-    ("n", "denominator", "low", "high"), [(33, 77, 32.4, 54.0), (0, 18, 0.0, 17.6), (18, 18, 82.4, 100.0)]
-)
-def test_wilson(n: int, denominator: int, low: float, high: float) -> None:
-    limits = wilson(n, denominator)
-    assert [round(100 * limit, 1) for limit in limits] == [low, high]
-
-
-@pytest.mark.parametrize(
-    ("n", "denominator", "low", "high"),
-    [
-        (33, 77, 31.6, 54.6), (0, 18, 0.0, 18.5), (18, 18, 81.5, 100.0),  # R7.3
-        (41, 77, 41.5, 64.7), (9, 18, 26.0, 74.0), (7, 18, 17.3, 64.3), (5, 18, 9.7, 53.5), (37, 59, 49.1, 75.0),
-        (39, 55, 57.1, 82.4), (8, 27, 13.8, 50.2), (32, 94, 24.6, 44.5),  # section 8: exact limits of Fu 2025
-    ],
-)  # fmt: skip
-def test_clopper_pearson(n: int, denominator: int, low: float, high: float) -> None:
-    limits = clopper_pearson(n, denominator)
-    assert [round(100 * limit, 1) for limit in limits] == [low, high]
-
-
-def person(
-    number: int, site_id: str, baseline: dict[str, Any], week_12: dict[str, Any]
-) -> list[dict[str, Any]]:
-    who = {"patient_id": f"W12-{number:04}", "site_id": site_id}
-    visits = [visit(offset, **values, **who) for offset, values in ((-7, baseline), (84, week_12)) if values]
-    return [enrolment(**who), start(**who), *visits]
-
-
-COHORT = [
-    *person(1, "site-a", {"cdai": 300, "ses_cd": 10}, {"cdai": 120, "ses_cd": 4}),
-    *person(2, "site-a", {"cdai": 300, "ses_cd": 10}, {"cdai": 200}),
-    *person(3, "site-b", {"cdai": 300, "ses_cd": 2}, {"ses_cd": 0}),
-    *person(4, "site-b", {"cdai": 149}, {"cdai": 100}),
-]
+@pytest.mark.parametrize(("n", "denominator", "by_wilson", "exact"), tables.LIMITS.params())
+def test_limits(n: int, denominator: int, by_wilson: Any, exact: Any) -> None:
+    assert tuple(round(100 * limit, 1) for limit in clopper_pearson(n, denominator)) == exact
+    if by_wilson is not None:
+        assert tuple(round(100 * limit, 1) for limit in wilson(n, denominator)) == by_wilson
 
 
 def rate(endpoint: str, estimand: str, today: date, site_id: str | None = None) -> tuple[Any, ...]:
@@ -57,25 +30,21 @@ def rate(endpoint: str, estimand: str, today: date, site_id: str | None = None) 
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "estimand", "today", "site_id", "expected"),
-    [
-        ("clinical_remission", "observed", 98, None, (1, 2, 0)),
-        ("clinical_remission", "nri", 98, None, (1, 3, 0)),
-        ("clinical_remission", "observed", 98, "site-b", (0, 0, 0)),
-        ("clinical_remission", "nri", 98, "site-b", (0, 1, 0)),
-        ("clinical_remission", "observed", 97, None, (0, 0, 3)),
-        ("clinical_remission", "nri", 97, None, (0, 0, 3)),
-        ("endoscopic_response", "observed", 98, None, (1, 1, 2)),  # in the window, not yet due
-        ("endoscopic_response", "nri", 98, None, (0, 0, 2)),
-        ("endoscopic_response", "observed", 126, None, (1, 1, 0)),
-        ("endoscopic_response", "nri", 126, None, (1, 2, 0)),
-        ("mucosal_healing", "nri", 126, None, (0, 2, 0)),  # the third has too little disease at baseline
-    ],
+    ("endpoint", "estimand", "today", "site_id", "n", "denominator", "pending"), tables.RATES.params()
 )
 def test_denominators(
-    endpoint: str, estimand: str, today: int, site_id: str | None, expected: tuple[int, int, int]
+    endpoint: str, estimand: str, today: int, site_id: str | None, n: int, denominator: int, pending: int
 ) -> None:
-    assert rate(endpoint, estimand, on(today), site_id) == expected
+    assert rate(endpoint, estimand, on(today), site_id) == (n, denominator, pending)
+
+
+def test_denominators_in_a_store() -> None:
+    store = load(emptied(OUTCOMES, on(365)), [COHORT])
+    for endpoint, estimand, today, site_id, *expected in (case.values for case in tables.RATES.cases):
+        wanted = f"timepoint = 'week_12' AND endpoint = '{endpoint}' AND estimand = '{estimand}'"
+        centre = "site_id IS NULL" if site_id is None else f"site_id = '{site_id}'"
+        (row,) = rows(store, f"FROM cohort_rates_at(DATE '{on(today)}') WHERE {wanted} AND {centre}")
+        assert [row["n"], row["denominator"], row["pending"]] == expected
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from rule_tables.statistics import REGRESSION, REMISSION_BY_CDAI
 from scipy.optimize import linprog
 from scipy.stats import chi2
 from statsmodels.discrete.discrete_model import Logit
 from statsmodels.tools import add_constant
 
 from services.statistics.logistic import Estimate, Model, NoFit, Patterns
-
-R7_2 = {
-    180: 1, 195: 1, 205: 1, 210: 0, 220: 1, 230: 1, 240: 0, 245: 1, 255: 0, 260: 1, 270: 0, 280: 0, 290: 1, 300: 0,
-    315: 0, 330: 0, 350: 0, 380: 0,
-}  # fmt: skip
-"""Baseline CDAI -> remission, as the rule gives them."""
-SEPARATED = {**dict.fromkeys((4, 5, 6, 7, 8), 1), **dict.fromkeys((10, 11, 12, 14, 16), 0)}
 
 
 def patterns(x: Sequence[Sequence[float]] | Sequence[float], outcome: Sequence[int]) -> Patterns:
@@ -31,29 +25,26 @@ def odds(estimate: Estimate) -> tuple[float, float, float]:
     return exp(estimate.coefficient), exp(estimate.low), exp(estimate.high)
 
 
-def remission_by_cdai() -> Patterns:
-    return patterns([(cdai - 250) / 10 for cdai in R7_2], list(R7_2.values()))
+@pytest.mark.parametrize(("data", "per", "method", "ratio", "limits"), REGRESSION.params())
+def test_the_data_of_the_rule(
+    data: dict[int, int], per: int, method: str, ratio: float | None, limits: tuple[float, float] | None
+) -> None:
+    model = Model(patterns([score / per for score in data], list(data.values())), firth=method == "Firth")
+    if ratio is None:
+        assert model.is_separated()
+        with pytest.raises(NoFit):
+            model.estimates()
+        return
+    (slope,) = model.estimates()
+    found = tuple(round(value, 3) for value in odds(slope))
+    assert found[0] == ratio
+    assert limits in (None, found[1:])
 
 
-def test_maximum_likelihood_on_the_data_of_the_rule() -> None:
-    (slope,) = Model(remission_by_cdai(), firth=False).estimates()
-    assert round(slope.coefficient, 4) == -0.3504
-    assert round(exp(slope.coefficient), 3) == 0.704
-
-
-def test_firth_on_the_data_of_the_rule() -> None:
-    (slope,) = Model(remission_by_cdai(), firth=True).estimates()
-    assert round(slope.coefficient, 4) == -0.2739
-    assert [round(value, 3) for value in odds(slope)] == [0.760, 0.530, 0.949]
-
-
-def test_separated_data_have_no_maximum_likelihood_but_firths_estimate() -> None:
-    data = patterns(list(SEPARATED), list(SEPARATED.values()))
-    assert Model(data, firth=False).is_separated()
-    with pytest.raises(NoFit):
-        Model(data, firth=False).estimates()
-    (slope,) = Model(data, firth=True).estimates()
-    assert [round(value, 3) for value in odds(slope)] == [0.437, 0.041, 0.847]
+def test_the_slopes_of_the_rule() -> None:
+    data = patterns([(cdai - 250) / 10 for cdai in REMISSION_BY_CDAI], list(REMISSION_BY_CDAI.values()))
+    slopes = [Model(data, firth=firth).estimates()[0].coefficient for firth in (False, True)]
+    assert [round(slope, 4) for slope in slopes] == [-0.3504, -0.2739]
 
 
 def test_an_empty_cell() -> None:
@@ -169,7 +160,7 @@ def test_patterns_count_equal_rows_once() -> None:
 
 
 def test_many_patients_cost_as_much_as_their_distinct_values() -> None:
-    once, outcome = [(cdai - 250) / 10 for cdai in R7_2], list(R7_2.values())
+    once, outcome = [(cdai - 250) / 10 for cdai in REMISSION_BY_CDAI], list(REMISSION_BY_CDAI.values())
     many = Model(patterns(once * 2_000, outcome * 2_000), firth=False)
     (slope,) = many.estimates()
     assert slope.coefficient == pytest.approx(-0.3504, abs=5e-5)
