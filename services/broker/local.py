@@ -17,6 +17,7 @@ from services.broker.problems import BrokerProblem, BrokerUnavailable
 from services.broker.process import HOST, ChildBroker, free_port
 
 _JAVA_AT_LEAST = 17
+ROOM_BYTES = 16 * 1024 * 1024
 _GET_JAVA = "apt-get install openjdk-17-jre-headless (or any later Java), or set JAVA_HOME"
 
 
@@ -47,6 +48,7 @@ class LocalKafka(ChildBroker):
 
     def _prepare(self) -> list[str]:
         self._refuse_folder_in_use()
+        self._refuse_full_disk()
         java = [str(find_java()), *self._java_options()]
         settings = self.data_dir / "server.properties"
         settings.write_text(
@@ -76,6 +78,13 @@ class LocalKafka(ChildBroker):
 
     def _format_options(self) -> list[str]:
         return ["--cluster-id", new_cluster_id()]
+
+    def _refuse_full_disk(self) -> None:
+        """Kafka would end without a word: there is no room for its log either."""
+        if shutil.disk_usage(self.data_dir).free < ROOM_BYTES:
+            raise BrokerProblem(
+                f"the disk of {self.data_dir} is full: make room on it, and Kafka goes on where it was"
+            )
 
     def _server_properties(self) -> dict[str, str]:
         controller = f"{HOST}:{free_port()}"

@@ -21,6 +21,7 @@ from services.stream.http import (
     PatientReader,
     Snapshots,
     answer,
+    answer_without_store,
     store_routes,
 )
 from services.stream.node import Node
@@ -35,6 +36,7 @@ def create_outcomes_api(node: Node, tokens: TokenStore) -> FastAPI:
     """The HTTP side of the outcomes service; nothing in it blocks the event loop."""
     commits = Commits(node)
     app = create_api("outcomes", node.settings, node.metrics, tokens, node.ready, lifespan=commits.followed)
+    answer_without_store(app)
     reader = OutcomesReader(node)
     app.include_router(_routes(reader))
     app.include_router(cohort_routes(reader))

@@ -27,6 +27,7 @@ from services.stream.http import (
     RateReader,
     Snapshots,
     answer,
+    answer_without_store,
     matching,
     store_routes,
 )
@@ -67,6 +68,7 @@ def create_safety_api(
     """
     commits = Commits(node)
     app = create_api("safety", node.settings, node.metrics, tokens, node.ready, lifespan=commits.followed)
+    answer_without_store(app)
     reader = SafetyReader(node)
     desk = Desk(reader, actions, node.metrics)
     listening = Listening(node, AlertFeed(node), stop or asyncio.Event())

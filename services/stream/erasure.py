@@ -23,6 +23,7 @@ from schemas.canonical import RecordKey
 from schemas.topics import ALERT_ACTIONS, ALERTS, DEAD_LETTERS, ERASURES, EVENT_TOPICS, OUTCOMES
 from services.runtime.erasure_key import ErasureKey
 from services.runtime.errors import OperatorError
+from services.stream.transaction import transaction
 
 ERASE = "erase"
 TABLES = """
@@ -163,16 +164,11 @@ class Eraser:
         rows = self._con.execute("SELECT value FROM store.store_info WHERE name = 'moved_at'").fetchall()
         if rows and now - float(rows[0][0]) < MOVE_SECONDS:
             return
-        self._con.execute("BEGIN")
-        try:
+        with transaction(self._con):
             self._note_graves(
                 [Grave(topic, partition, NOBODY) for topic in CLEANED for partition in range(partitions)]
             )
             self._con.execute("INSERT OR REPLACE INTO store.store_info VALUES ('moved_at', ?)", [str(now)])
-            self._con.execute("COMMIT")
-        except BaseException:
-            self._con.execute("ROLLBACK")
-            raise
 
     def _note_graves(self, graves: Sequence[Grave]) -> None:
         if graves and self._tells:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import os
 import re
 import time
@@ -16,7 +17,7 @@ from typing import Annotated, Any
 
 import duckdb
 import orjson
-from fastapi import APIRouter, Depends, FastAPI, Query
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from starlette.responses import Response
 
 from services.runtime.clock import now
@@ -26,6 +27,9 @@ from services.runtime.tokens import Caller
 from services.runtime.web import require
 from services.stream.cache import PerCommit
 from services.stream.node import Node
+from services.stream.store import why_not
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
@@ -57,6 +61,17 @@ def _plain(value: object) -> float:
     if isinstance(value, Decimal):
         return float(value)
     raise TypeError
+
+
+def answer_without_store(app: FastAPI) -> None:
+    """Let whoever asks while the store cannot be read come again: 503 `store_busy`."""
+    app.add_exception_handler(duckdb.IOException, _no_store)
+
+
+async def _no_store(_: Request, error: Exception) -> Response:
+    log.error("the store cannot be read (%s)", why_not(error))
+    detail = "The store cannot be read at the moment; /health/ready says more. Try again."
+    return Problem(503, "store_busy", detail, headers={"Retry-After": "5"}).response()
 
 
 def not_here(what: str) -> Problem:

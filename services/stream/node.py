@@ -4,12 +4,14 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar
+
+import duckdb
 
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings
-from services.stream.store import Applied, EventStore
+from services.stream.store import Applied, EventStore, StoreError, why_not
 from services.stream.traces import Traces
 
 P = ParamSpec("P")
@@ -79,9 +81,28 @@ class Node:
         self.tell(applied)
 
     async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run in the one thread that may write; calls never overlap."""
+        """Run in the one thread that may write; calls never overlap.
+
+        Where DuckDB fails, the store is made usable again before the error goes on, and `parts` says what is wrong
+        until something commits.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writer, lambda: function(*args, **kwargs))
+        return await loop.run_in_executor(self._writer, lambda: self._write(function, *args, **kwargs))
+
+    def _write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except duckdb.Error as error:
+            self.parts["store"] = why_not(error)
+            with suppress(duckdb.Error, StoreError):  # the next failure tries again
+                self.store.mend(self.alone)
+            raise
+
+    async def prove_store(self) -> None:
+        """Where something could not be committed, see whether it can now. Raises duckdb.Error while it cannot."""
+        if self.parts["store"] != "ok":
+            await self.write(self.store.prove_writable)
+            self.parts["store"] = "ok"
 
     async def in_decoder(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in the thread that turns records into columns."""

@@ -27,7 +27,7 @@ from services.runtime.errors import OperatorError
 from services.stream.decode import decode_records
 from services.stream.measures import Arrival, measure_batch, note_arrivals
 from services.stream.node import Node
-from services.stream.store import Applied, Batch, EventStore
+from services.stream.store import Applied, Batch, EventStore, why_not
 from services.stream.traces import commit_facts
 
 log = logging.getLogger(__name__)
@@ -103,8 +103,7 @@ class Processor(Service):  # type: ignore[misc]
                 log.warning("Kafka is away (%s): trying again", type(error).__name__)
                 await self.sleep(RETRY_SECONDS)
             except duckdb.Error as error:
-                self.node.parts["store"] = "cannot commit"
-                log.error("the store cannot commit (%s): reading the same again", type(error).__name__)
+                log.error("the store cannot commit (%s): trying the same again", why_not(error))
                 await self.sleep(RETRY_SECONDS)
 
     @Service.task  # type: ignore[untyped-decorator]
@@ -171,6 +170,7 @@ class Processor(Service):  # type: ignore[misc]
                     )
                 elif not under_way.arrivals:
                     self._busy = False
+                    await self.node.prove_store()
                     continue
                 del polled  # half of a backlog's memory
                 storing.append(asyncio.create_task(self._store(under_way, batch, arrivals)))

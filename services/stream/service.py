@@ -7,13 +7,14 @@ was away at its start or it crashed, because a stopped app cannot be started aga
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import faust
 from fastapi import FastAPI
 from yarl import URL
@@ -35,7 +36,7 @@ from services.stream.node import Node
 from services.stream.processor import Processor
 from services.stream.publisher import Outbox, Publisher
 from services.stream.settling import Settling
-from services.stream.store import Applied, EventStore
+from services.stream.store import Applied, EventStore, why_not
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,13 @@ def open_service_store(settings: Settings, definition: StoreDefinition) -> Event
         raise OperatorError(str(error)) from None
     path = settings.data_dir / f"{definition.name}.duckdb"
     erasure_key = ErasureKey.read(settings.erasure_key_path)
-    store = EventStore(path, definition, protocols, today=today(settings), erasure_key=erasure_key)
+    try:
+        store = EventStore(path, definition, protocols, today=today(settings), erasure_key=erasure_key)
+    except duckdb.Error as error:
+        raise OperatorError(
+            f"{path} cannot be used ({why_not(error)}): see that its disk has room, and start again; "
+            "if that is not it, move the file aside, and it is rebuilt from Kafka"
+        ) from None
     _remove_copies(settings, definition.name)
     return store
 
@@ -183,6 +190,7 @@ def build_faust_app(settings: Settings, design: Design, node: Node) -> faust.App
     app.service(type("PublishOutboxes", (Publisher,), {"__init__": _bound(Publisher, node, design.outboxes)}))
 
     @app.timer(interval=CALENDAR_SECONDS)  # type: ignore[untyped-decorator]
+    @_tried_again
     async def follow_the_calendar() -> None:
         """Windows close by the calendar, not by an event."""
         applied = await node.write(node.store.set_today, today(settings))
@@ -190,6 +198,7 @@ def build_faust_app(settings: Settings, design: Design, node: Node) -> faust.App
             node.note(applied)
 
     @app.timer(interval=SCRUB_SECONDS)  # type: ignore[untyped-decorator]
+    @_tried_again
     async def scrub_the_file() -> None:
         """Erased patients leave the bytes of the file too."""
         if not node.behind:
@@ -199,6 +208,19 @@ def build_faust_app(settings: Settings, design: Design, node: Node) -> faust.App
     if design.agents:
         design.agents(app, node)
     return app
+
+
+def _tried_again(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """A timer's work, which the next tick tries again where the store or its disk fails."""
+
+    @wraps(work)
+    async def attempt() -> None:
+        try:
+            await work()
+        except (duckdb.Error, OSError) as error:
+            log.error("%s failed (%s): trying again", work.__name__, why_not(error))
+
+    return attempt
 
 
 def _bound(base: type, *parts: Any) -> Callable[..., None]:

@@ -34,6 +34,7 @@ from services.runtime.errors import OperatorError
 from services.stream import erasure
 from services.stream.definition import StoreDefinition
 from services.stream.erasure import Announced, Eraser, Leaving, named_patients
+from services.stream.transaction import transaction
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ DATA_DEPENDENT = "statistics_propagation,compressed_materialization"
 """Optimisers that read the tables' contents: DuckDB does not notice when those change under a prepared plan."""
 LEFT_OVER_EVENTS = 20_000
 """Rows deleted from a temporary table stay in memory, so that after so many events all are made anew."""
+ROOM_BYTES = 4 * 1024 * 1024
+"""With less on the disk the store does not count as writable again, though a few bytes may find room."""
 
 NO_EVENTS = "SELECT * FROM store.events LIMIT 0"
 DIRTY = (
@@ -256,7 +259,7 @@ class EventStore:
         self._publishing = threading.Lock()  # of a snapshot, so that none can outlive an erasure
         self._plans: set[str] = set()
         self._left_over = 0
-        self._small = False
+        self._small: bool | None = False
         self._staged = Batch()
         self._applied = Applied(0)
         self._news: list[tuple[Any, ...]] = []
@@ -278,9 +281,16 @@ class EventStore:
     # -- reading -------------------------------------------------------------------------------------------
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A connection of its own for a reading thread; fetch whole results and close it."""
+        """A connection of its own for a reading thread; fetch whole results and close it.
+
+        Raises duckdb.IOException while there is no store to read, for `mend` could not open it yet.
+        """
         cursor = self._con.cursor()
-        cursor.execute(SESSION)
+        try:
+            cursor.execute(SESSION)
+        except duckdb.Error as error:
+            cursor.close()
+            raise duckdb.IOException(f"the store is not open ({type(error).__name__})") from None
         return cursor
 
     def info(self, name: str) -> str | None:
@@ -356,8 +366,7 @@ class EventStore:
         if not staged.offsets and not staged.records:
             return
         self._news = []
-        con.execute("BEGIN")
-        try:
+        with transaction(con):
             number = self._next_batch()
             fresh = self._take_in(staged)
             patients = self._refresh() if fresh else 0
@@ -365,14 +374,10 @@ class EventStore:
             if self.definition.keeps_dead_letters:
                 self._note_dead_letters(staged.dead_letters)
             started = time.perf_counter()
-            con.execute("COMMIT")
-        except BaseException:
-            con.execute("ROLLBACK")
-            raise
+        took = time.perf_counter() - started
         self._staged = Batch()
         if staged.leaving.patients or staged.leaving.marks:
             self._drop_snapshots()
-        took = time.perf_counter() - started
         self._applied += Applied(
             number, staged.records, fresh, patients, took, staged.dead_letters, self._news
         )
@@ -382,18 +387,12 @@ class EventStore:
 
         Call `drop_copies` and `rebuild` after the last.
         """
-        con = self._con
-        con.execute("BEGIN")
-        try:
+        with transaction(self._con):
             self._forget(batch.tombstones)
             events, leaving = self._eraser.sift(batch.events, batch.announced)
             if leaving:
                 self._eraser.erase(leaving, tell=False)
             self._insert_arrived("store.events", events)
-            con.execute("COMMIT")
-        except BaseException:
-            con.execute("ROLLBACK")
-            raise
 
     def set_contents(self, hashes: Sequence[tuple[int, int]]) -> None:
         """Write content hashes of events that were appended without: (`batch` of the event, content)."""
@@ -433,8 +432,7 @@ class EventStore:
             return Applied(0)
         self._settle()
         self._go(small=False)
-        con.execute("BEGIN")
-        try:
+        with transaction(con):
             number = self._next_batch()
             con.execute("UPDATE store.clock SET today = ?", [today])
             between = f"BETWEEN DATE '{min(before, today)}' + 1 AND DATE '{max(before, today)}'"
@@ -453,10 +451,6 @@ class EventStore:
                     .replace("$before", f"DATE '{before}'")
                     .replace("$today", f"DATE '{today}'")
                 )
-            con.execute("COMMIT")
-        except BaseException:
-            con.execute("ROLLBACK")
-            raise
         return Applied(number, patients=patients, news=self._news)
 
     def rebuild(self) -> int:
@@ -466,8 +460,7 @@ class EventStore:
         parts = max(1, -(-events // REBUILD_EVENTS))
         self._settle()
         self._go(small=False)
-        con.execute("BEGIN")
-        try:
+        with transaction(con):
             self._next_batch()
             for part in range(parts):
                 bucket = f"FROM store.events WHERE patient_key % {parts} = {part}"
@@ -475,10 +468,6 @@ class EventStore:
                 con.execute(f"CREATE OR REPLACE TEMP VIEW scope AS SELECT * {bucket}")
                 self._refresh()
             con.execute(SCOPE)
-            con.execute("COMMIT")
-        except BaseException:
-            con.execute("ROLLBACK")
-            raise
         return events
 
     def execute(self, sql: str, parameters: object = None) -> list[tuple[object, ...]]:
@@ -488,14 +477,9 @@ class EventStore:
 
     def execute_together(self, statements: Sequence[tuple[str, object]]) -> None:
         """Run (SQL, parameters) of the service's own bookkeeping in one transaction of the writing thread."""
-        self._con.execute("BEGIN")
-        try:
+        with transaction(self._con):
             for sql, parameters in statements:
                 self._con.execute(sql, parameters)
-            self._con.execute("COMMIT")
-        except BaseException:
-            self._con.execute("ROLLBACK")
-            raise
 
     def snapshot(self, path: Path) -> None:
         """Write a consistent copy for other processes; it appears whole, by rename.
@@ -514,18 +498,20 @@ class EventStore:
                         self._snapshots.add(path)
                         return
             finally:
-                draft.unlink(missing_ok=True)
+                for left in (draft, draft.with_name(f"{draft.name}.wal")):
+                    left.unlink(missing_ok=True)
 
     def _copy_to(self, path: Path, *changes: str) -> None:
+        copy = f"copy_{uuid.uuid4().hex}"  # several may be under way, and one that failed may stay attached
         cursor = self.cursor()
         try:
-            cursor.execute(f"ATTACH '{_quoted(path)}' AS copy")
+            cursor.execute(f"ATTACH '{_quoted(path)}' AS {copy}")
             try:
-                cursor.execute("COPY FROM DATABASE store TO copy")
+                cursor.execute(f"COPY FROM DATABASE store TO {copy}")
                 for change in changes:
-                    cursor.execute(change)
+                    cursor.execute(change.format(copy=copy))
             finally:
-                cursor.execute("DETACH copy")
+                cursor.execute(f"DETACH {copy}")
         finally:
             cursor.close()
 
@@ -553,13 +539,35 @@ class EventStore:
         self._go(small=False)  # prepared plans hold on to the file
         clean = self.path.with_suffix(".clean")
         clean.unlink(missing_ok=True)
-        self._copy_to(clean, "DELETE FROM copy.store_info WHERE name = 'scrub'")
+        self._copy_to(clean, "DELETE FROM {copy}.store_info WHERE name = 'scrub'")
         with alone():
             self._con.execute("USE memory")
             self._con.execute("DETACH store")  # a checkpoint: its write-ahead log is gone
             clean.replace(self.path)
             self._attach()
         return True
+
+    def mend(self, alone: Callable[[], AbstractContextManager[None]]) -> None:
+        """Open the file anew where DuckDB has given it up; what is staged stays.
+
+        It does so when a checkpoint fails, on a full disk above all. The file holds every commit; it is the
+        connection that is lost. Within `alone()` nobody reads. Raises duckdb.Error or StoreError where it does not
+        succeed: to be tried again.
+        """
+        with suppress(duckdb.Error):
+            self._con.execute("SELECT today FROM clock").fetchall()
+            return
+        self._forget_plans()
+        with alone():
+            self._con.execute("SET schema = 'memory.main'")  # USE asks the store first
+            self._con.execute("DETACH DATABASE IF EXISTS store")
+            self._attach()
+
+    def prove_writable(self) -> None:
+        """Commit something that means nothing. Raises duckdb.Error where the store would not take a batch."""
+        if shutil.disk_usage(self.path.parent).free < ROOM_BYTES:
+            raise duckdb.IOException("No space left on device")
+        self._con.execute("INSERT OR REPLACE INTO store.store_info VALUES ('proved', now()::VARCHAR)")
 
     def _has_yet_to_tell(self) -> bool:
         (waiting,) = self._con.execute(
@@ -570,8 +578,13 @@ class EventStore:
         return bool(waiting) or any(self._eraser.knows(patient) for (patient,) in patients)
 
     def close(self) -> None:
-        """Close the file; a checkpoint empties its write-ahead log first."""
-        self._con.execute("CHECKPOINT store")
+        """Close the file; a checkpoint empties its write-ahead log first, where there is room for it."""
+        try:
+            self._con.execute("CHECKPOINT store")
+        except duckdb.Error as error:
+            log.warning(
+                "closed without a checkpoint (%s): the next start reads the .wal file", why_not(error)
+            )
         self._con.close()
 
     # -- one transaction's steps ---------------------------------------------------------------------------
@@ -607,21 +620,26 @@ class EventStore:
             self._lay_out()
             with suppress(duckdb.TransactionException):  # somebody is reading: the next time, then
                 self._con.execute("CHECKPOINT store")
-        self._small = small
-        for name in self._plans:
-            self._con.execute(f"DEALLOCATE {name}")
-        self._plans.clear()
+        self._forget_plans()
+        self._small = None  # neither, until all is done
         for step in self.definition.steps:
             if step.lazy:  # of a few records, a table is made faster than a view is read
                 self._become("TABLE" if small else "VIEW", step.name, step.sql)
             if step.stored:  # of a few patients, all rows are replaced faster than compared
                 self._become("VIEW" if small else "TABLE", f"changed_{step.name}", EVERYBODY)
         self._con.execute(f"SET disabled_optimizers = '{DATA_DEPENDENT if small else ''}'")
+        self._small = small
+
+    def _forget_plans(self) -> None:
+        for name in self._plans:
+            self._con.execute(f"DEALLOCATE {name}")
+        self._plans.clear()
 
     def _become(self, kind: str, name: str, sql: str) -> None:
         other = {"TABLE": "VIEW", "VIEW": "TABLE"}[kind]
-        self._con.execute(f"DROP {other} IF EXISTS temp.{name}")
-        self._con.execute(f"CREATE TEMP {kind} {name} AS {sql}")
+        with suppress(duckdb.CatalogException):  # it is one already
+            self._con.execute(f"DROP {other} IF EXISTS temp.{name}")
+        self._con.execute(f"CREATE OR REPLACE TEMP {kind} {name} AS {sql}")
 
     def _run(self, name: str, sql: str) -> int:
         """Run a statement, in a small batch from a plan of that name. Returns how many rows it changed."""
@@ -834,8 +852,15 @@ def _fingerprint(definition: StoreDefinition, protocols: Sequence[Protocol]) -> 
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
+def why_not(error: Exception) -> str:
+    """Why DuckDB could not do it, in words that hold nothing of the data."""
+    return "disk full" if "No space left on device" in str(error) else type(error).__name__
+
+
 def _why_not_opened(path: Path, error: duckdb.IOException) -> str:
     text = str(error)
+    if why_not(error) == "disk full":
+        return f"{path} cannot be opened, for its disk is full: make room on it, and start again"
     if "lock" in text.lower():
         return f"{path} is in use: another process owns this store; stop it first, or use another WEEK12_DATA_DIR"
     return f"{path} cannot be opened ({text.splitlines()[0]}): move it aside and start again; it is rebuilt from Kafka"

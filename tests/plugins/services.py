@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from comparison import TODAY, Contents, contents_of
+from plugins.disks import small_disk
 
 from services.broker import Broker
 from services.testing import running
 from services.testing.running import NAMES
 
-__all__ = ["NAMES", "RunningServices"]
+__all__ = ["NAMES", "RunningServices", "small_disk"]
 
 
 class RunningServices(running.RunningServices):

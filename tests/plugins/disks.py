@@ -1,0 +1,52 @@
+"""A disk so small that a test can fill it: a tmpfs, which takes root. Without it tests are skipped by name."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+CHUNK = 64 * 1024
+
+
+class SmallDisk:
+    """A file system of a few MiB, mounted at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    def fill(self, leave: int = 0) -> None:
+        """Use up all space but `leave` bytes."""
+        with self._filler.open("ab") as file:
+            try:
+                while True:
+                    os.write(file.fileno(), b"x" * CHUNK)
+            except OSError:
+                pass
+        if leave:
+            os.truncate(self._filler, max(0, self._filler.stat().st_size - leave))
+
+    def make_room(self) -> None:
+        """Give the space back."""
+        self._filler.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[..., SmallDisk]]:
+    """Mounts disks of so many MiB, as folders of that name in `tmp_path`."""
+    mounted: list[Path] = []
+
+    def mount(mebibytes: int, name: str = "disk") -> SmallDisk:
+        path = tmp_path / name
+        path.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(path)]
+        if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("a small disk is a tmpfs, and mounting one takes root")
+        mounted.append(path)
+        return SmallDisk(path)
+
+    yield mount
+    for path in mounted:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
