@@ -23,6 +23,7 @@ SUMMARIES = {
     "protocol": "Check, list and compare protocols.",
     "setup": "Make the erasure key, where services may only read it.",
     "token": "Make, list and revoke access tokens.",
+    "dead-letters": "List, show and send again records that could not be read.",
     "verify": "Recompute from Kafka in batch and compare with the live stores.",
     "wait": "Return when every acknowledged event is in the stores.",
 }
@@ -37,7 +38,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in SUMMARIES:
             return None
-        command: click.Command = import_module(f"services.cli.{cmd_name}").command
+        command: click.Command = import_module(f"services.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,5 +1,6 @@
 """Bad records in the event topics: each becomes one dead letter, and the rest is as if it were not there."""
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
@@ -88,6 +89,7 @@ def test_bad_records_become_dead_letters_and_stop_nothing(
     places = put(services, records)
     services.wait_until_settled()
     expect_letters(services, {place: bad for place, bad in zip(places, records, strict=True) if bad in BAD})
+    send_one_again(services, tmp_path / "mended.json")
 
     gone = {events[0]["patient_id"], events[-1]["patient_id"]}
     corrected = next(e for e in events if e["version"] == 2 and e["patient_id"] not in gone)
@@ -95,17 +97,58 @@ def test_bad_records_become_dead_letters_and_stop_nothing(
     put(services, [good(event, gone=True) for event in taken_back])
     services.wait_until_settled()
     outcomes, alerts = services.topics.newest(OUTCOMES), services.topics.newest(ALERTS)
-    assert len(services.topics.records(DEAD_LETTERS)) == len(BAD)
+    assert (
+        len(services.topics.records(DEAD_LETTERS)) == len(BAD) + 1
+    )  # a note about the one that was sent again
     services.stop()
     for name in STORES:  # of what is told only the key stays, for an erasure to find it
         kept = rows_of(services.store_path(name), "FROM dead_letters")
         assert all(row["published"] and row["value"] is None for row in kept)
         assert len(kept) == (len(BAD) if name == "outcomes" else 0)
-    left = [orjson.dumps(event) for event in events if event not in taken_back]
+    left = [lab(), *(orjson.dumps(event) for event in events if event not in taken_back)]
     for name, tables in computed(tmp_path / "computed", left, UNTIL).items():
         assert services.contents(name) == tables, name
     assert gone.isdisjoint(outcomes)
     assert_topics_show_the_tables(services.folder, outcomes, alerts)
+
+
+def send_one_again(services: RunningServices, mended: Path) -> None:
+    """The unmended are refused as before; a mended one goes to its topic, and is neither listed nor sent again."""
+    listed = listed_letters(services)
+    assert sorted((row["topic"], row["code"], row["path"]) for row in listed) == sorted(
+        (bad.topic, bad.code, bad.path) for bad in BAD
+    )
+    (row,) = [row for row in listed if row["code"] == "unit_unknown"]
+    assert row["site"] == "S01"
+    assert listed_letters(services, "--limit", "1", "--after", listed[0]["letter"]) == listed[1:2]
+    counts = listed_letters(services, "--site", "S01", "--by", "code,site")
+    assert {"code": "unit_unknown", "site": "S01", "letters": 1} in counts
+
+    shown = services.week12("dead-letters", "show", row["letter"])
+    assert "may hold data of a patient" in shown.stderr
+    assert SECRET in shown.stdout
+    assert "error-code: unit_unknown" in shown.stdout
+    again = services.week12("dead-letters", "replay", "--all")
+    assert again.returncode == 1
+    assert again.stdout.endswith(f"\n{len(BAD)} refused\n"), again.stdout + again.stderr
+    assert SECRET not in again.stdout + again.stderr
+
+    before = len(services.topics.records(LABS))
+    mended.write_bytes(lab())
+    sent = services.week12("dead-letters", "replay", row["letter"], "--payload", str(mended))
+    assert (sent.returncode, sent.stdout) == (0, "1 sent\n"), sent.stderr
+    assert services.week12("dead-letters", "replay", row["letter"]).stdout == "1 done before\n"
+    assert len(services.topics.records(LABS)) == before + 1
+    assert listed_letters(services) == [one for one in listed if one is not row]
+
+
+def listed_letters(services: RunningServices, *options: str) -> list[dict[str, Any]]:
+    """What `list` shows as JSON: never what a letter holds."""
+    found = services.week12("dead-letters", "list", "--format", "json", *options)
+    assert found.returncode == 0, found.stderr
+    assert SECRET not in found.stdout + found.stderr
+    rows: list[dict[str, Any]] = json.loads(found.stdout)
+    return rows
 
 
 def put(services: RunningServices, records: Sequence[Sent]) -> list[tuple[str, int, int]]:

@@ -56,8 +56,9 @@ USERS = {
                "services/safety/action_log.py", "services/query/", "services/export/", "services/cli/"),
     "faust": ("services/stream/", "services/safety/action_log.py"),
     "kafka": ("services/broker/", "services/ingest/publisher.py", "services/ingest/records.py",
-              "services/ingest/erased.py", "services/stream/", "services/cli/", "services/testing/"),
-    "aiokafka": ("services/stream/", "services/cli/"),
+              "services/ingest/erased.py", "services/stream/", "services/cli/", "services/testing/",
+              "services/local/dead_letters.py"),
+    "aiokafka": ("services/stream/", "services/cli/", "services/local/log_reading.py"),
     "pandas": ("services/export/xpt.py",),
 }  # fmt: skip
 """Where a library may be imported: a second home needs a reason, given here."""
