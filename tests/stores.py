@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -66,7 +68,11 @@ def open_store(
     protocols: Sequence[Protocol] = (FU2025,),
 ) -> EventStore:
     """A store of its own in a temporary folder."""
-    return EventStore(path or temporary_path(definition.name), definition, protocols, today=today)
+    place = path or temporary_path(definition.name)
+    store = EventStore(place, definition, protocols, today=today)
+    if path is None:  # with the store, for a run opens thousands, and memory is what they lie in
+        weakref.finalize(store, shutil.rmtree, place.parent, ignore_errors=True)
+    return store
 
 
 @cache
