@@ -32,9 +32,30 @@ FINDINGS_ORDER = Order(
     descending=True,
 )
 
-ACCOUNTS = """
-SELECT protocol, timepoint, endpoint, drug, site_id, reason, count(*) AS patients
-FROM {source} WHERE timepoint = $timepoint AND drug IS NOT NULL GROUP BY ALL
+COUNTED = {
+    "observed": "population AND observed IS NOT NULL AND (status = 'final' OR NOT {when_due})",
+    "nri": "nri IS NOT NULL",
+    "locf": "locf IS NOT NULL",
+}
+"""Which rows of `patient_outcomes` are in an estimand's denominator, as `cohort_rates` counts them (R4.7, R4.8)."""
+GROUPS = {
+    "treated": "true",
+    "counted": "{counted}",
+    "reached": "{counted} AND {estimand}",
+    "failed": "{counted} AND NOT {estimand}",
+    "left_out": "NOT ({counted}) AND reason IS NOT NULL",
+    "awaited": "NOT ({counted}) AND reason IS NULL",
+    "pending": "population AND status NOT IN ('final', 'missed')",
+}
+"""Patients behind a figure, among the treated; `left_out` and `awaited` are those that the denominator lacks."""
+
+ACCOUNTS = f"""
+SELECT protocol, timepoint, endpoint, drug, site_id, reason,
+    {", ".join(f"{sql.format(when_due='when_due')} AS counted_{name}" for name, sql in COUNTED.items())},
+    count(*) AS patients
+FROM {{source}} JOIN (SELECT protocol, endpoint, observed_when_due AS when_due FROM protocol_endpoints)
+    USING (protocol, endpoint)
+WHERE timepoint = $timepoint AND drug IS NOT NULL GROUP BY ALL
 """
 FINDING_COUNTS = "SELECT site_id, rule, count(*) AS findings FROM data_quality GROUP BY ALL ORDER BY ALL"
 STORE = """
@@ -66,7 +87,7 @@ class OutcomesReader:
         return await self._store.get()
 
     async def accounts(self, cut: Cut | None, timepoint: str) -> list[Row]:
-        """Treated patients at a timepoint by protocol, endpoint, drug, site and the reason they do not count.
+        """Treated patients at a timepoint by protocol, endpoint, drug, site, estimands that count them, and the reason.
 
         For pages, which show a caller sums of them only.
         """
@@ -81,9 +102,10 @@ class OutcomesReader:
         equal: Mapping[str, object],
         limit: int,
         after: str | None,
+        group: str = "true",
     ) -> tuple[list[Row], str | None]:
-        """A page of `patient_outcomes`, and the cursor of the next."""
-        where = Where(equal, caller.sites)
+        """A page of `patient_outcomes`, and the cursor of the next; `group` is a condition of `group_of`."""
+        where = Where(equal, caller.sites).add(group)
         sql = OUTCOMES_ORDER.select(source_at("patient_outcomes", cut), where, limit, after)
         rows = await self._ask(sql, where.parameters, slow=cut is not None)
         return OUTCOMES_ORDER.page(rows, limit)
@@ -154,6 +176,12 @@ class OutcomesReader:
             return await self._node.read(sql, parameters)
         async with self._slow:
             return await self._node.read(sql, parameters)
+
+
+def group_of(name: str, estimand: str, *, when_due: bool) -> str:
+    """The condition of one of GROUPS; `when_due`: whether a value as observed counts only once it is due."""
+    counted = COUNTED[estimand].format(when_due=str(when_due).lower())
+    return f"drug IS NOT NULL AND {GROUPS[name].format(counted=f'({counted})', estimand=estimand)}"
 
 
 def _without(row: Row, names: tuple[str, ...]) -> Row:

@@ -21,7 +21,8 @@ from services.runtime.sessions import COOKIE
 from services.stream.store import EventStore
 
 OUTCOMES_PAGES = ["/", "/?site=S01", "/?as_of=2024-06-30", "/patients", "/patients/CD-0001", "/data-quality",
-                  "/predictors", "/worklist"]  # fmt: skip
+                  "/?timepoint=week_24&estimand=nri", "/patients/CD-0001/explain", "/predictors",
+                  "/worklist"]  # fmt: skip
 SAFETY_PAGES = ["/", "/?state=any&severity=high", "/incidence?at=S02&as_of=2024-06-30", "/patients/CD-0001"]
 VOID = {"meta", "link", "input", "br", "img"}
 
@@ -214,7 +215,7 @@ async def test_the_first_page_shows_the_live_rates_beside_the_published_ones(out
         assert text.count(f">{published}") >= 2, published  # live and published
     assert text.count('class="observed" data-rate') == 31  # all but the delayed response of week 24
     assert "34.04" in text
-    assert "/patients?endpoint=clinical_response&amp;reason=missed" in text
+    assert "/patients?endpoint=clinical_response&amp;group=left_out&amp;reason=missed" in text
 
 
 async def test_a_day_in_the_address_is_kept_in_every_link(outcomes: Reading) -> None:

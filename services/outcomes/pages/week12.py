@@ -11,6 +11,10 @@ from services.stream.disclosure import SMALLEST_CELL
 
 Row = dict[str, Any]
 
+ESTIMANDS = {"observed": "As observed", "nri": "Missing = failure", "locf": "Carried forward"}
+"""What is counted as a result (R4.7)."""
+BESIDE = {"observed": "nri", "nri": "observed", "locf": "nri"}
+"""The estimand that is shown beside each."""
 NEVER_SHOWN = {"no_treatment"}
 """Reasons of patients who are counted nowhere."""
 
@@ -37,6 +41,7 @@ class Line:
     label: str
     definition: str
     published: Published | None = None
+    estimand: str = "observed"
     figures: dict[str, Row] = field(default_factory=dict)
     """Rows of `cohort_rates` by estimand."""
     reasons: dict[str, int] = field(default_factory=dict)
@@ -44,19 +49,19 @@ class Line:
     treated: int = 0
 
     @property
-    def observed(self) -> Row | None:
-        """The rate among those with a result."""
-        return self.figures.get("observed")
+    def chosen(self) -> Row | None:
+        """The rate by the estimand that is shown."""
+        return self.figures.get(self.estimand)
 
     @property
-    def nri(self) -> Row | None:
-        """The rate with everybody without a result as a failure."""
-        return self.figures.get("nri")
+    def beside(self) -> Row | None:
+        """The rate that stands beside it (R4.8)."""
+        return self.figures.get(BESIDE[self.estimand])
 
     @property
     def counted(self) -> int | None:
-        """Patients in the observed denominator; None where it is masked."""
-        return self.observed["denominator"] if self.observed else 0
+        """Patients in the denominator; None where it is masked."""
+        return self.chosen["denominator"] if self.chosen else 0
 
     @property
     def awaited(self) -> int | None:
@@ -70,6 +75,7 @@ class Choice:
 
     protocol: Protocol
     timepoint: str
+    estimand: str
     drug: str | None
     site: str | None
 
@@ -86,7 +92,7 @@ def lines(choice: Choice, cohort: Iterable[Row], accounts: Iterable[Row]) -> lis
     """The endpoints of the protocol in its own order, under their headings."""
     protocol = choice.protocol
     shown = [e for e in protocol.endpoints if choice.timepoint in protocol.scheduled(e)]
-    by_endpoint = {e.name: _line(e, protocol) for e in shown}
+    by_endpoint = {e.name: _line(e, protocol, choice.estimand) for e in shown}
     for row in cohort:
         if choice.fits(row) and row["site_id"] == choice.site and row["endpoint"] in by_endpoint:
             by_endpoint[row["endpoint"]].figures[row["estimand"]] = row
@@ -123,11 +129,12 @@ def shown(number: int | None, masked: bool) -> str:
     return str(number)
 
 
-def _line(endpoint: Endpoint, protocol: Protocol) -> Line:
-    return Line(endpoint.name, endpoint_label(endpoint.name), definition(endpoint, protocol))
+def _line(endpoint: Endpoint, protocol: Protocol, estimand: str) -> Line:
+    label = endpoint_label(endpoint.name)
+    return Line(endpoint.name, label, definition(endpoint, protocol), estimand=estimand)
 
 
 def _add(line: Line, row: Row) -> None:
     line.treated += row["patients"]
-    if row["reason"] and row["reason"] not in NEVER_SHOWN:
+    if row["reason"] and row["reason"] not in NEVER_SHOWN and not row[f"counted_{line.estimand}"]:
         line.reasons[row["reason"]] = line.reasons.get(row["reason"], 0) + row["patients"]

@@ -44,6 +44,17 @@ HEADS = {
 }
 """Every reason as the head of a column; `REASONS` says it in full."""
 
+GROUPS_OF_PATIENTS = {
+    "treated": "all treated",
+    "counted": "counted",
+    "reached": "reached",
+    "failed": "not reached",
+    "left_out": "not counted",
+    "awaited": "still to come",
+    "pending": "pending",
+}
+"""Patients behind a figure."""
+
 STATES = {
     "not_due": "not due",
     "open": "open",
