@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
+from click.testing import CliRunner, Result
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 from reading_helpers import OUTCOMES, SAFETY, Reading, cohort_events, filled
+from stores import FU2025
 from twin.builders import adverse_event, enrolment, on, start, visit
 
 from services.broker.process import free_port
+from services.cli import main
 from services.runtime.serve import serve
 
 T = TypeVar("T")
@@ -30,6 +33,7 @@ PAGES = {
         "/",
         "/patients?endpoint=crp_normalisation",
         "/patients/CD-0067",
+        "/patients/CD-0067/explain",
         "/data-quality",
         "/predictors",
         "/worklist?which=all&as_of=2024-06-30",
@@ -252,9 +256,8 @@ def test_the_first_page_shows_the_published_rates_and_draws_their_intervals(
     row = page.locator('tr[data-endpoint="clinical_remission"]')
     expect(row).to_contain_text("33 / 77")
     expect(row.locator("td.strong")).to_have_text("42.86")
-    expect(page.locator("svg .observed")).to_have_count(
-        32
-    )  # every endpoint of the contract but week 24's; the legend
+    judged = [endpoint for endpoint in FU2025.endpoints if "week_12" in FU2025.scheduled(endpoint)]
+    expect(page.locator("svg .observed")).to_have_count(len(judged) + 1)  # and the legend
     left, right = row.locator(".observed line").first.evaluate(LINE)
     grid = [line.evaluate(LINE)[0] for line in row.locator(".grid").all()]
     unit = grid[-1] - grid[0]  # from 0 to 100 %
@@ -286,6 +289,7 @@ def test_from_a_figure_to_its_patients_to_a_patient_to_their_timeline_and_back_i
     expect(page.locator("tbody tr")).to_have_count(17)
     page.locator("tbody a").first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Patient CD-")
+    expect(page.locator("[data-outcome=clinical_remission]")).to_contain_text("without a value")
     page.get_by_role("link", name="timeline and safety").click()  # the other service, the same login
     expect(page.get_by_role("heading", level=1)).to_contain_text("Timeline of CD-")
     page.get_by_role("link", name="Outcomes", exact=True).click()
@@ -295,6 +299,60 @@ def test_from_a_figure_to_its_patients_to_a_patient_to_their_timeline_and_back_i
     page.wait_for_url("**as_of=2024-06-30**")
     expect(page.get_by_text("As of 2024-06-30", exact=True)).to_be_visible()
     expect(page.get_by_role("heading", name="Rates at S01")).to_be_visible()
+
+
+@pytest.mark.browser
+def test_an_estimand_chosen_stands_in_the_address_and_leads_to_why_a_value_was_used(
+    cohort: Site, visit_site: Callable[..., Visitor]
+) -> None:
+    page = visit_site(cohort).open("outcomes")
+    page.get_by_label("Counted").select_option("nri")
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**estimand=nri**")
+    row = page.locator('tr[data-endpoint="clinical_remission"]')
+    expect(row).to_contain_text("33 / 94")
+    expect(row.locator(".observed")).to_have_attribute("data-rate", "35.11")
+    row.get_by_role("link", name="33").click()
+    expect(page.locator("tbody tr")).to_have_count(33)
+    page.locator("tbody a").first.click()
+    expect(page.locator("[data-outcome=clinical_remission] .yes").first).to_have_text("yes")
+    used = page.locator("svg.weighed circle.used")
+    expect(used).to_have_count(2)  # at baseline and at week 12, each in its window
+    for mark, window in zip(used.all(), page.locator("svg.weighed .window").all(), strict=True):
+        (left, right), (opens, closes) = mark.evaluate(LINE), window.evaluate(LINE)
+        assert opens <= (left + right) / 2 <= closes
+    page.locator("section details").first.locator("summary").click()
+    expect(page.locator("section details[open] tbody tr").first).to_be_visible()
+
+
+def test_the_command_explains_from_the_running_services(cohort: Site, tmp_path: Path) -> None:
+    outcomes = cohort.services["outcomes"]
+    place = {f"WEEK12_{name.upper()}_PORT": str(port) for name, port in cohort.ports.items()}
+    narrowed = ("--timepoint", "week_12", "--endpoint", "clinical_remission")
+
+    def explain(who: str, *arguments: str) -> Result:
+        environment = {**place, "WEEK12_DATA_DIR": str(tmp_path), "WEEK12_TOKEN": outcomes.secrets[who]}
+        return CliRunner().invoke(main, ["explain", *arguments], env=environment)
+
+    told = explain("lead", "CD-0067", *narrowed)
+    assert (told.exit_code, told.stderr) == (0, "")
+    assert "CDAI below 150: no (185)" in told.stdout
+    assert "alert" in told.stdout.lower()
+    unheard = explain("analyst", "CD-0067", *narrowed)
+    assert "alerts are not shown" in unheard.stderr
+    assert "CDAI below 150: no (185)" in unheard.stdout
+    for who, arguments, said in [
+        ("sender", ("CD-0067",), "Error: outcomes: Your roles do not carry the permission read_patients."),
+        ("lead", ("CD-9999",), "Error: there is no patient of that name"),
+        (
+            "lead",
+            ("CD-0067", "--timepoint", "week_13"),
+            "Error: outcomes: timepoint: is none of baseline, week_2,",
+        ),
+    ]:
+        refused = explain(who, *arguments)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert refused.stderr.startswith(said), refused.stderr
 
 
 @pytest.mark.browser
