@@ -34,24 +34,24 @@ class GaugeKeeper:
         self._node = node
         self._tables = make(node) if make else None
         self._seen = -1
+        self._rested = 0.0  # when tables may be read again
 
     async def run(self) -> None:
         """Refresh until cancelled."""
         while True:
-            started = time.perf_counter()
             try:
                 self.look_at_files()
                 await self._refresh_tables()
             except (duckdb.Error, OSError) as error:
                 log.warning("gauges could not be read (%s): trying again", type(error).__name__)
-            took = time.perf_counter() - started
-            await asyncio.sleep(max(REFRESH_SECONDS, took * REST))
+            await asyncio.sleep(REFRESH_SECONDS)
 
     async def _refresh_tables(self) -> None:
-        count = self._node.committed.count
-        if self._tables and count > self._seen and not self._node.behind:
+        count, started = self._node.committed.count, time.perf_counter()
+        if self._tables and count > self._seen and not self._node.behind and started > self._rested:
             await self._tables.refresh()
-            self._seen = count
+            self._seen, ended = count, time.perf_counter()
+            self._rested = ended + (ended - started) * REST
 
     def look_at_files(self) -> None:
         """The size of the store, and what `week12 verify` found."""

@@ -80,7 +80,7 @@ class Prometheus:
         """The `data` of an answer."""
         return self.client.get(path).json()["data"]
 
-    def until(self, expression: str, holds: Callable[[list[float]], bool], seconds: float = 60) -> None:
+    def until(self, expression: str, holds: Callable[[list[float]], bool], seconds: float = 180) -> None:
         """Wait until the values of a query are as wanted."""
         deadline = time.monotonic() + seconds
         values: list[float] = []
@@ -97,7 +97,7 @@ class Prometheus:
 
 def panel_queries(dashboard: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(panel, PromQL) of a dashboard with Grafana's variables filled in."""
-    given = {"$__rate_interval": "2m", "$__range": "10m", "$site": ".*"}
+    given = {"$__rate_interval": "10m", "$__range": "10m", "$site": ".*"}
     pattern = re.compile("|".join(map(re.escape, given)))
     return [
         (panel["title"], pattern.sub(lambda found: given[found[0]], target["expr"]))
