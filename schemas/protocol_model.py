@@ -23,7 +23,9 @@ MOST_CRITERIA = 63
 
 Window = Literal["clinical", "endoscopy"]
 Estimand = Literal["observed", "nri", "locf"]
-Measure = Literal["total", "highest_item", "ulceration", "without_narrowing", "isolated_ileal", "systemic"]
+Measure = Literal[
+    "total", "highest_item", "ulceration", "ulcerated_surface", "without_narrowing", "isolated_ileal", "systemic",
+]  # fmt: skip
 Number = Annotated[Decimal, BeforeValidator(lambda value: str(value) if isinstance(value, float) else value)]
 Predictor = Literal[
     "baseline_cdai", "baseline_ses_cd", "baseline_crp", "baseline_fcal", "age", "male_sex", "disease_duration",

@@ -22,6 +22,7 @@ SHORT = {
 MEASURES = {
     "highest_item": "highest {} item",
     "ulceration": "highest ulcer item of the {}",
+    "ulcerated_surface": "highest item for ulcerated surface of the {}",
     "without_narrowing": "{} without narrowing",
     "isolated_ileal": "disease of the ileum alone in the {} (1 = yes)",
 }

@@ -72,7 +72,7 @@ REASONS = {
     "baseline_inactive": "baseline CDAI below 150",
     "baseline_no_steroid": "no corticosteroid on the day of the baseline CDAI, or baseline CDAI below 150",
     "baseline_below_3": "baseline SES-CD below 3",
-    "baseline_not_ulcerated": "no ulcers at baseline, or a baseline SES-CD below 3",
+    "baseline_not_ulcerated": "no ulcerated surface at baseline, or a baseline SES-CD below 3",
     "baseline_not_trial_like": "baseline outside the trial's criteria of entry",
     "baseline_normal": "normal at baseline, so it cannot normalise",
     "missed": "the window closed without a value",

@@ -53,6 +53,7 @@ COLUMNS = {
     "ses_segments": "TINYINT[]",  # ileum, right, transverse, left colon, rectum; null = not explored
     "ses_highest_item": "TINYINT",
     "ses_ulceration": "TINYINT",
+    "ses_ulcerated_surface": "TINYINT",
     "ses_narrowing": "TINYINT",
     "hbi": DECIMAL,
     "stool_frequency": DECIMAL,  # daily means (R2.1)
@@ -129,6 +130,7 @@ def visit_columns(events: Sequence[Event]) -> Columns:
         "ses_segments": pa.array([score.segments for score in endoscopies], pa.list_(pa.int8())),
         "ses_highest_item": pa.array([score.highest_item for score in endoscopies], pa.int8()),
         "ses_ulceration": pa.array([score.ulceration for score in endoscopies], pa.int8()),
+        "ses_ulcerated_surface": pa.array([score.ulcerated_surface for score in endoscopies], pa.int8()),
         "ses_narrowing": pa.array([score.narrowing for score in endoscopies], pa.int8()),
         "hbi": pa.array([e.hbi for e in rows], pa.float64()),
         "stool_frequency": pa.array([c.stool_frequency for c in complaints], pa.float64()),

@@ -5,6 +5,7 @@ from typing import Any
 
 from twin.builders import adverse_event, consent, enrolment, on, rescue, start, stop, treatment, visit
 
+from rule_tables.endpoints import in_words, scope
 from rule_tables.tables import Column, Page, Table, case, or_nothing, said
 
 Event = dict[str, Any]
@@ -180,14 +181,14 @@ ESTIMANDS = Table(
 )  # fmt: skip
 
 
-def _scores(seen: dict[str, float]) -> str:
-    return ", ".join(f"{name.upper().replace('_', '-')} {value}" for name, value in seen.items()) or "none"
+def _ulcers(size: int, surface: int) -> dict[str, Any]:
+    return scope(ileum=(size, surface, 3, 0))
 
 
 WHO_COUNTS = Table(
     "R4.8, R2.7",
     "who is in a denominator",
-    (Column("baseline", _scores),
+    (Column("baseline", lambda seen: in_words(seen) if seen else "none"),
      Column("endpoint", lambda name: f"`{name}`"), "counts", Column("reason", or_nothing())),
     [
         case({"cdai": 149.9}, "clinical_remission", False, "baseline_inactive"),
@@ -197,6 +198,11 @@ WHO_COUNTS = Table(
         case({"ses_cd": 2}, "endoscopic_response", False, "baseline_below_3"),
         case({"ses_cd": 3}, "endoscopic_response", True, None),
         case({"cdai": 100, "ses_cd": 3}, "endoscopic_response", True, None, source="an inactive CDAI does not matter"),
+        case(_ulcers(1, 1), "ulcer_free", True, None, source="trials: ulcerated surface 1 or more somewhere"),
+        case(_ulcers(1, 0), "ulcer_free", False, "baseline_not_ulcerated", source="size without surface"),
+        case({"ses_cd": 5, "ulcers_present": True}, "ulcer_free", True, None),
+        case({"ses_cd": 5, "ulcers_present": False}, "ulcer_free", False, "baseline_not_ulcerated"),
+        case({"ses_cd": 5}, "ulcer_free", False, "baseline_unknown", source="a total alone says nothing of ulcers"),
     ],
     "R4.8; a Korean cohort left out remission at baseline",
 )  # fmt: skip

@@ -123,7 +123,13 @@ def test_who_counts() -> None:
     cases, expected = [], []
     for baseline, endpoint, *told in values(tables.WHO_COUNTS):
         before = [visit(-7, **baseline)] if baseline else []
-        cases.append((patient(*before, visit(84, cdai=100, ses_cd=1)), ("week_12", endpoint), CLOSED))
+        cases.append(
+            (
+                patient(*before, visit(84, cdai=100, ses_cd=1, ulcers_present=False)),
+                ("week_12", endpoint),
+                CLOSED,
+            )
+        )
         expected.append(told)
     hold(cases, ["population", "reason"], expected)
 

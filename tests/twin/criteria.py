@@ -257,8 +257,8 @@ def _scope(before: Chosen) -> Endoscopy | None:
 def ulcerated(before: Chosen) -> bool | None:
     """R2.7, for absence of ulcers."""
     scope = _scope(before)
-    ulceration = None if scope is None else scope.ulceration
-    return all_of(diseased(before), None if ulceration is None else ulceration >= 1)
+    surface = None if scope is None else scope.ulcerated_surface
+    return all_of(diseased(before), None if surface is None else surface >= 1)
 
 
 def trial_like(before: Chosen) -> bool | None:

@@ -129,6 +129,11 @@ class Endoscopy:
         return None if self.ulcers_seen is None else int(self.ulcers_seen)
 
     @property
+    def ulcerated_surface(self) -> int | None:
+        """The highest item of that name; without items what `ulceration` says."""
+        return self.ulceration if self.segments is None else self._highest(("ulcerated_surface",))
+
+    @property
     def without_narrowing(self) -> Fraction | None:
         """The total of the other three items (R2.8)."""
         if self.segments is None:

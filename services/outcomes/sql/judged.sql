@@ -50,7 +50,7 @@ baselines AS (
 ),
 paired AS (  -- with the baseline
     SELECT p.scheme, p.patient_key, p.parameter, p.record_key, p.value, p.comparator, p.ref_high, p.age_limit,
-        p.highest_item, p.ulceration, p.value - p.narrowing AS without_narrowing, p.isolated_ileal,
+        p.highest_item, p.ulceration, p.ulcerated_surface, p.value - p.narrowing AS without_narrowing, p.isolated_ileal,
         b.value AS baseline_value, b.comparator AS baseline_comparator, b.ref_high AS baseline_ref_high,
         b.age_limit AS baseline_age_limit, b.isolated_ileal AS baseline_isolated_ileal,
         -- R2.7: over segments explored at both visits; a total without segments stands for all of them
@@ -70,6 +70,7 @@ compared AS (
     SELECT p.*, a.bit, CASE a.kind
         WHEN 'threshold' THEN holds(
             CASE a.measure WHEN 'total' THEN value WHEN 'highest_item' THEN highest_item WHEN 'ulceration' THEN ulceration
+                WHEN 'ulcerated_surface' THEN ulcerated_surface
                 WHEN 'without_narrowing' THEN without_narrowing ELSE isolated_ileal::TINYINT END,
             comparator, a.operator, a.limit_value)
         WHEN 'fall' THEN reaches(baseline_common - value_common, a.operator, a.limit_value)

@@ -59,33 +59,34 @@ computed AS (  -- R1.1, R1.6; null if a term is
 SELECT scheme, patient_key, 0::TINYINT AS parameter, record_key, on_date, at_time, visit_rank, site_id, event_id,
     coalesce(cdai, cdai_reported) AS value, NULL::VARCHAR AS comparator, NULL::DECIMAL(18, 9) AS ref_high,
     NULL::DECIMAL(18, 9) AS age_limit, NULL::TINYINT[] AS segments, NULL::TINYINT AS highest_item,
-    NULL::TINYINT AS ulceration, NULL::TINYINT AS narrowing, coalesce(cdai IS NOT NULL AND carried, false) AS imputed
+    NULL::TINYINT AS ulceration, NULL::TINYINT AS ulcerated_surface, NULL::TINYINT AS narrowing,
+    coalesce(cdai IS NOT NULL AND carried, false) AS imputed
 FROM computed WHERE coalesce(cdai, cdai_reported) IS NOT NULL
 UNION ALL
 SELECT NULL, patient_key, 1, record_key, on_date, at_time, visit_rank, site_id, event_id, hbi,
-    NULL, NULL, NULL, NULL, NULL, NULL, NULL, false
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false
 FROM visits WHERE hbi IS NOT NULL
 UNION ALL
 SELECT NULL, patient_key, 2, record_key, on_date, at_time, visit_rank, site_id, event_id, stool_frequency,
-    NULL, NULL, NULL, NULL, NULL, NULL, NULL, false
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false
 FROM visits WHERE stool_frequency IS NOT NULL
 UNION ALL
 SELECT NULL, patient_key, 3, record_key, on_date, at_time, visit_rank, site_id, event_id, abdominal_pain,
-    NULL, NULL, NULL, NULL, NULL, NULL, NULL, false
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false
 FROM visits WHERE abdominal_pain IS NOT NULL
 UNION ALL
 SELECT NULL, patient_key, 4, record_key, on_date, at_time, visit_rank, site_id, event_id, pro2,
-    NULL, NULL, NULL, NULL, NULL, NULL, NULL, false
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false
 FROM visits WHERE pro2 IS NOT NULL
 UNION ALL
 SELECT NULL, patient_key, 5, record_key, on_date, at_time, visit_rank, site_id, event_id, ses_cd,
-    NULL, NULL, NULL, ses_segments, ses_highest_item, ses_ulceration, ses_narrowing, false
+    NULL, NULL, NULL, ses_segments, ses_highest_item, ses_ulceration, ses_ulcerated_surface, ses_narrowing, false
 FROM visits WHERE ses_cd IS NOT NULL
 UNION ALL
 SELECT NULL, c.patient_key, n.parameter, record_key, on_date, at_time, visit_rank, site_id, event_id, value,
     comparator, ref_high, (year(on_date) - birth_year  -- R3.3
         + CASE reference_sex WHEN 'male' THEN 0 WHEN 'female' THEN 10 END)::DECIMAL(18, 9) * 0.5,
-    NULL, NULL, NULL, NULL, false
+    NULL, NULL, NULL, NULL, NULL, false
 FROM (SELECT patient_key, record_key, on_date, at_time, visit_rank, site_id, event_id, value, comparator, ref_high, analyte
     FROM current_records WHERE event_type = 'lab') AS c
 JOIN parameters AS n ON n.name = c.analyte

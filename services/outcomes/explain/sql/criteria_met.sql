@@ -2,7 +2,7 @@
 -- the numbers that it holds against each other.
 WITH taken AS (
     SELECT c.scheme, c.time, c.parameter, c.observed, c.unspoilt, m.value, m.comparator, m.ref_high, m.age_limit,
-        m.highest_item, m.ulceration, m.narrowing
+        m.highest_item, m.ulceration, m.ulcerated_surface, m.narrowing
     FROM chosen AS c
     LEFT JOIN measurements AS m ON m.record_key = c.observed AND m.parameter = c.parameter
         AND (m.scheme IS NULL OR m.scheme = c.scheme)
@@ -12,6 +12,7 @@ SELECT a.scheme, n.time, n.timepoint, a.bit, p.name AS parameter, a.kind, a.meas
     told(a.bit, o.met, o.failed) AS met, told(a.bit, u.met, u.failed) AS carried_met,
     CASE WHEN a.kind IN ('fall', 'per_cent_fall') THEN o.value_common
          ELSE CASE a.measure WHEN 'highest_item' THEN s.highest_item WHEN 'ulceration' THEN s.ulceration
+             WHEN 'ulcerated_surface' THEN s.ulcerated_surface
              WHEN 'without_narrowing' THEN s.value - s.narrowing ELSE s.value END
     END AS value,
     s.comparator,
