@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,20 +34,21 @@ class SmallDisk:
         self._filler.unlink(missing_ok=True)
 
 
+@contextmanager
+def mounted(path: Path, mebibytes: int) -> Iterator[SmallDisk]:
+    """A new disk of so many MiB at `path`; skips the test by name where mounting is not allowed."""
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(path)]
+    if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a small disk is a tmpfs, and mounting one takes root")
+    try:
+        yield SmallDisk(path)
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[..., SmallDisk]]:
     """Mounts disks of so many MiB, as folders of that name in `tmp_path`."""
-    mounted: list[Path] = []
-
-    def mount(mebibytes: int, name: str = "disk") -> SmallDisk:
-        path = tmp_path / name
-        path.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(path)]
-        if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("a small disk is a tmpfs, and mounting one takes root")
-        mounted.append(path)
-        return SmallDisk(path)
-
-    yield mount
-    for path in mounted:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
+    with ExitStack() as disks:
+        yield lambda mebibytes, name="disk": disks.enter_context(mounted(tmp_path / name, mebibytes))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 from comparison import rows_of
+from plugins.disks import mounted
 from plugins.load import Version
 from reliability.driver import UNTIL, stored_versions
 from reliability.wire import HOST, Wire
@@ -20,6 +21,9 @@ from services.broker.local import LocalKafka
 from services.broker.process import free_port
 from services.testing.cluster import KafkaCluster
 from services.testing.running import PROCESSORS, RunningServices
+
+STORES_MIB, LOG_MIB = 60, 80
+"""Sizes of disks that can be filled; enough for what a row sends."""
 
 
 class Registry(RunningServices):
@@ -107,6 +111,20 @@ def on_a_wire(folder: Path) -> Iterator[Registry]:
                 yield registry
         finally:
             broker.wire.mend()
+
+
+@contextmanager
+def on_a_full_stores_disk(folder: Path) -> Iterator[Registry]:
+    """One Apache Kafka, and the services' data on a disk that can be filled."""
+    with mounted(folder / "data", STORES_MIB), on_one_node(folder) as registry:
+        yield registry
+
+
+@contextmanager
+def on_a_full_brokers_disk(folder: Path) -> Iterator[Registry]:
+    """One Apache Kafka with its log on a disk that can be filled."""
+    with mounted(folder / "kafka", LOG_MIB), on_one_node(folder) as registry:
+        yield registry
 
 
 class ComposedRegistry(Composition):

@@ -6,11 +6,14 @@ from contextlib import contextmanager
 
 from ingest_helpers import NDJSON, lab, lines
 from kafka import KafkaProducer
+from plugins.disks import SmallDisk
 from reliability.benches import (
     ComposedRegistry,
     Registry,
     WiredKafka,
     composed,
+    on_a_full_brokers_disk,
+    on_a_full_stores_disk,
     on_a_wire,
     on_one_node,
     on_three_nodes,
@@ -118,6 +121,38 @@ def the_wire_cut(trial: Trial, number: int) -> Iterator[None]:
 
 
 @contextmanager
+def the_stores_disk_full(trial: Trial, number: int) -> Iterator[None]:
+    """The processors' disk has no room: they say so, and ingest goes on."""
+    services = registry(trial)
+    disk = SmallDisk(services.folder)
+    disk.fill()
+    trial.load.send_until(trial.load.allowed + A_PORTION)
+    trial.load.wait_for(trial.load.allowed)
+    for name in PROCESSORS:
+        services.until(lambda name=name: _store(services, name) == "disk full", f"{name} says it")  # type: ignore[misc]
+    yield
+    disk.make_room()
+
+
+@contextmanager
+def the_brokers_disk_full(trial: Trial, number: int) -> Iterator[None]:
+    """Apache Kafka gives up a disk that it cannot write to; it is started again once there is room."""
+    services = registry(trial)
+    disk = SmallDisk(services.broker.log.parent)
+    disk.fill()
+    services.until(lambda: services.broker.pid is None, "Apache Kafka gives up its disk", 120)
+    yield
+    disk.make_room()
+    services.broker.start()
+
+
+def _store(services: Registry, name: str) -> str:
+    """What the service's health says of its store."""
+    parts: dict[str, str] = services.reader(name).get("/health/ready").json()["parts"]
+    return parts["store"]
+
+
+@contextmanager
 def poisoned(trial: Trial, number: int) -> Iterator[None]:
     """One record in a hundred cannot be read, written past ingest among the good ones."""
     producer = KafkaProducer(**registry(trial).topics.client, acks="all", enable_idempotence=False)
@@ -168,6 +203,20 @@ ROWS = (
         disturb=the_wire_cut,
         times=5,
         in_ci=1,
+    ),
+    Row(
+        name="stores-disk-full",
+        said="disk of the stores full, then room again",
+        bench=on_a_full_stores_disk,
+        disturb=the_stores_disk_full,
+        times=3,
+    ),
+    Row(
+        name="brokers-disk-full",
+        said="disk of the only broker full, then room again",
+        bench=on_a_full_brokers_disk,
+        disturb=the_brokers_disk_full,
+        times=3,
     ),
     Row(
         name="container-killed",
