@@ -35,7 +35,15 @@ WAITING = (
 def create_outcomes_api(node: Node, tokens: TokenStore) -> FastAPI:
     """The HTTP side of the outcomes service; nothing in it blocks the event loop."""
     commits = Commits(node)
-    app = create_api("outcomes", node.settings, node.metrics, tokens, node.ready, lifespan=commits.followed)
+    app = create_api(
+        "outcomes",
+        node.settings,
+        node.metrics,
+        tokens,
+        node.ready,
+        notes=lambda: {"changed_class": node.store.changed} if node.store.changed else {},
+        lifespan=commits.followed,
+    )
     answer_without_store(app)
     reader = OutcomesReader(node)
     app.include_router(_routes(reader))
@@ -71,6 +79,26 @@ def _routes(reader: OutcomesReader) -> APIRouter:
         wanted = Wanted(protocol or None, timepoint or None, endpoint or None)
         cut = await calendar.cut(as_of, known_at)
         return answer(**await reader.explanation(caller, patient_id, cut, wanted))
+
+    @router.get(
+        "/patients/{patient_id:path}/history",
+        summary="What was known of a patient's outcomes, moment by moment, and by which versions it changed",
+        description="Rows of `outcome_history`: each state of each outcome, from when (`known_from`) until when it was "
+        "known, by the `recorded_at` of versions; `caused_by` names those. Clinical time stands still at `as_of`: a "
+        "value that was recorded late turns `missed` into `final`.",
+    )
+    async def history(
+        patient_id: str,
+        caller: PatientReader,
+        protocol: str | None = None,
+        timepoint: str | None = None,
+        endpoint: str | None = None,
+        as_of: AsOf = None,
+    ) -> Response:
+        cut = await calendar.cut(as_of)
+        equal = {"protocol": protocol, "timepoint": timepoint, "endpoint": endpoint}
+        rows = await reader.history(caller, patient_id, cut, equal)
+        return answer(**await calendar.shown(cut), rows=rows)
 
     @router.get(
         "/patients/{patient_id:path}", summary="A patient: facts, outcomes with their reasons, biomarkers"

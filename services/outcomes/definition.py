@@ -7,13 +7,19 @@ import duckdb
 
 from schemas.protocol import Protocol, Regression
 from services.outcomes import findings
+from services.outcomes.classes import (
+    CLASS_CHANGES,
+    FORGET_CLASS_CHANGES,
+    remember_classes,
+    tell_class_changes,
+)
 from services.outcomes.compiled import composite_macros
 from services.outcomes.outbox import TABLES
 from services.outcomes.plan import Scheme, limit_of, make_plan
 from services.outcomes.predictors.reading import PREDICTORS_TABLE
 from services.outcomes.records import COLUMNS, EXTRACT
 from services.stream import settling
-from services.stream.definition import RECORDS, Relation, StoreDefinition
+from services.stream.definition import RECORDS, History, Redefinition, Relation, StoreDefinition
 
 SQL = Path(__file__).parent / "sql"
 
@@ -259,7 +265,10 @@ OUTCOMES = StoreDefinition(
         *("cohort_rates", "cohort_changes", "cohort_funnel", "baseline_characteristics", "data_quality"),
         "extended_inductions",
     ),
-    tables=TABLES,
+    histories=(History("patient_outcomes", Relation.load(SQL, "outcome_history")),),
+    tables=(*TABLES, CLASS_CHANGES),
+    on_redefinition=Redefinition(remember_classes, tell_class_changes),
+    on_erasure=(FORGET_CLASS_CHANGES,),
     keeps_dead_letters=True,
     settled=(PREDICTORS_TABLE,),
     tells_of_erasures=True,

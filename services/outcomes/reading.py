@@ -57,6 +57,9 @@ FROM {{source}} JOIN (SELECT protocol, endpoint, observed_when_due AS when_due F
     USING (protocol, endpoint)
 WHERE timepoint = $timepoint AND drug IS NOT NULL GROUP BY ALL
 """
+HISTORY = """
+SELECT * FROM outcome_history($patient, $as_of) WHERE {where} ORDER BY protocol, timepoint, endpoint, known_from
+"""
 FINDING_COUNTS = "SELECT site_id, rule, count(*) AS findings FROM data_quality GROUP BY ALL ORDER BY ALL"
 STORE = """
 SELECT today, batch, (SELECT count(*) FROM events) AS events, (SELECT count(*) FROM patients) AS patients,
@@ -129,14 +132,12 @@ class OutcomesReader:
         Raises Problem 404 for an unknown patient as for one of another centre.
         """
         shown = await self.calendar.shown(cut)
-        person = await self._of_patient("patients", patient_id, shown)
-        if not person or not caller.may_see(person[0]["site_id"]):
-            raise not_here("patient")
+        person = await self._person(caller, patient_id, shown)
         outcomes = await self._of_patient("patient_outcomes", patient_id, shown)
         biomarkers = await self._of_patient("biomarkers", patient_id, shown)
         return {
             **shown,
-            "patient": _without(person[0], INTERNAL),
+            "patient": _without(person, INTERNAL),
             "outcomes": sorted(outcomes, key=lambda row: (row["protocol"], row["timepoint"])),
             "biomarkers": sorted(
                 biomarkers, key=lambda row: (row["analyte"], row["collected_on"], row["event_id"])
@@ -159,6 +160,26 @@ class OutcomesReader:
         if document is None or not caller.may_see(document["patient"]["site_id"]):
             raise not_here("patient")
         return document
+
+    async def history(
+        self, caller: Caller, patient_id: str, cut: Cut | None, equal: Mapping[str, object]
+    ) -> list[Row]:
+        """What was known of a patient's outcomes, moment by moment: rows of `outcome_history` as of the cut's day.
+
+        Raises Problem 404 for an unknown patient as for one of another centre.
+        """
+        shown = await self.calendar.shown(cut)
+        await self._person(caller, patient_id, shown)
+        where = Where(equal)
+        return await self._node.read(
+            HISTORY.format(where=where), {"patient": patient_id, **shown, **where.parameters}
+        )
+
+    async def _person(self, caller: Caller, patient_id: str, shown: Mapping[str, date]) -> Row:
+        found = await self._of_patient("patients", patient_id, shown)
+        if not found or not caller.may_see(found[0]["site_id"]):
+            raise not_here("patient")
+        return found[0]
 
     async def _of_patient(self, name: str, patient_id: str, shown: Mapping[str, date]) -> list[Row]:
         return await self._node.read(self._of_one[name], {"patient": patient_id, "known_at": None, **shown})

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -45,12 +45,14 @@ def create_api(
     metrics: Metrics,
     tokens: TokenStore,
     ready: Callable[[], tuple[bool, dict[str, str]]],
+    notes: Callable[[], Mapping[str, object]] = dict,
     **fastapi_options: Any,
 ) -> FastAPI:
     """A FastAPI application with what all services share.
 
-    `ready` says whether the service can do its work, and the state of each part by name. `fastapi_options`
-    (`lifespan`, `description`) go to FastAPI. On `app.state`: settings, metrics, tokens, sessions.
+    `ready` says whether the service can do its work, and the state of each part by name, `notes` what else
+    `/health/ready` tells. `fastapi_options` (`lifespan`, `description`) go to FastAPI. On `app.state`: settings,
+    metrics, tokens, sessions.
     """
     app = FastAPI(
         title=f"week12 {service}",
@@ -73,7 +75,7 @@ def create_api(
     @app.get("/health/ready", tags=["health"], summary="The service can do its work; 503 while it cannot")
     async def is_ready() -> Response:
         good, parts = ready()
-        body = {"status": "ready" if good else "not_ready", "parts": parts}
+        body = {"status": "ready" if good else "not_ready", "parts": parts, **notes()}
         return JSONResponse(body, 200 if good else 503)
 
     @app.get("/metrics", tags=["health"], summary="Prometheus metrics")

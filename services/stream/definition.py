@@ -11,8 +11,9 @@ Each `sql/*.sql` file is one SELECT whose first line says what one row is. It na
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -24,7 +25,19 @@ Cursor = duckdb.DuckDBPyConnection
 Columns = Mapping[str, "pa.Array[Any]"]
 Extract = Callable[[Sequence[Event]], Columns]
 
+EACH_MOMENT = """
+SELECT e.* REPLACE (
+    hash(moment) AS patient_key, hash(e.record_key, moment) AS record_key, moment::VARCHAR AS patient_id)
+FROM events AS e
+JOIN (SELECT DISTINCT recorded_at AS moment FROM events WHERE patient_key = md5_number_lower(patient)) AS m
+    ON e.recorded_at <= m.moment
+WHERE e.patient_key = md5_number_lower(patient)
+"""
+"""The versions of one patient known at each moment that one was recorded, as if every moment were a patient of its own:
+so all its states are derived at once, by the relations that derive everybody's."""
+
 STREAM_SQL = Path(__file__).parent / "sql"
+DATED = "SELECT as_of::DATE AS today"
 KNOWN = "SELECT * FROM events WHERE recorded_at < known_at::DATE + 1"
 """Versions that were recorded up to the end of the day `known_at` (UTC)."""
 
@@ -54,6 +67,17 @@ class Relation:
 
 
 @dataclass(frozen=True)
+class History:
+    """What was known of one patient, moment by moment: a table macro `<name>(patient, as_of)`.
+
+    `relation` reads `known`, the rows of the relation `of` with moments in place of patients, and `events`.
+    """
+
+    of: str
+    relation: Relation
+
+
+@dataclass(frozen=True)
 class Settled:
     """A table that takes more than SQL: computed anew in the background when no more data come in.
 
@@ -72,6 +96,16 @@ class Settled:
         return f"CREATE OR REPLACE TABLE {self.name} ({columns})"
 
 
+class Redefinition(NamedTuple):
+    """What is done when a store's definition has changed: before the rebuild, and after it, in one transaction.
+
+    `tell` is given today's date and returns what changed, in counts.
+    """
+
+    remember: Callable[[Cursor], None]
+    tell: Callable[[Cursor, date], list[dict[str, object]]]
+
+
 @dataclass(frozen=True)
 class StoreDefinition:
     """Everything that makes one DuckDB file: its events' columns, its relations and its public names."""
@@ -84,6 +118,7 @@ class StoreDefinition:
     steps: Sequence[Relation]  # in order of derivation, each with a `patient_key`
     views: Sequence[Relation]  # over `scope`, `clock`, the steps and each other
     dated: Sequence[str] = ()  # relations that also exist as macros, see `dated_macros`
+    histories: Sequence[History] = ()
     tables: Sequence[str] = ()  # CREATE statements of what is not derived
     on_change: Sequence[Relation] = ()  # further temporary tables, over those that say what is to change
     on_refresh: Sequence[str] = ()  # run when new rows stand in temp, before they replace the old
@@ -92,6 +127,7 @@ class StoreDefinition:
     keeps_dead_letters: bool = False  # until published; one service tells of them for all
     settled: Sequence[Settled] = ()
     tells_of_erasures: bool = False  # sends marks and tombstones; one service does for all
+    on_redefinition: Redefinition | None = None
     on_erasure: Sequence[str] = ()  # run when erased patients stand in temp.forgotten, before their rows go
     compared: Mapping[str, str] = field(
         default_factory=dict
@@ -123,16 +159,22 @@ class StoreDefinition:
     def dated_macros(self) -> dict[str, str]:
         """Table macros by their names and parameters: everything derived anew from the stored events.
 
-        `<name>_at(as_of)` is as of a clinical day, `<name>_known(as_of, known_at)` also from what was known on a day.
+        `<name>_at(as_of)` is as of a clinical day, `<name>_known(as_of, known_at)` also from what was known on a day,
+        and a history is of one patient.
         """
-        return {
-            form.format(name): self.derived_sql(name, scope, "SELECT as_of::DATE AS today")
+        macros = {
+            form.format(name): self.derived_sql(name, scope, DATED)
             for name in self.dated
             for form, scope in (
                 ("{}_at(as_of)", "SELECT * FROM events"),
                 ("{}_known(as_of, known_at)", KNOWN),
             )
         }
+        for history in self.histories:
+            known = self.derived_sql(history.of, EACH_MOMENT, DATED)
+            sql = f"WITH known AS (\n{known}\n)\nSELECT * FROM (\n{history.relation.sql}\n)"
+            macros[f"{history.relation.name}(patient, as_of)"] = sql
+        return macros
 
     def derived_sql(self, name: str, scope: str, clock: str) -> str:
         """The SELECT of relation `name` over the versions in `scope`; `clock` says which day is today."""

@@ -75,6 +75,7 @@ LEFT_OVER_EVENTS = 20_000
 ROOM_BYTES = 4 * 1024 * 1024
 """With less on the disk the store does not count as writable again, though a few bytes may find room."""
 
+NOTE_FINGERPRINT = "INSERT OR REPLACE INTO store.store_info VALUES ('fingerprint', ?)"
 NO_EVENTS = "SELECT * FROM store.events LIMIT 0"
 DIRTY = (
     "SELECT DISTINCT patient_key, patient_id FROM staged UNION SELECT patient_key, patient_id FROM forgotten"
@@ -264,11 +265,12 @@ class EventStore:
         self._applied = Applied(0)
         self._news: list[tuple[Any, ...]] = []
         self._topic_ids: dict[str, str] = {}
-        self._lay_out()
+        self.changed: list[dict[str, object]] = []
+        """What came out differently since this run found the definition changed: counts."""
         if not created and self.info("fingerprint") != self._fingerprint:
-            log.info("definition changed: rebuilding", extra={"store": definition.name})
-            self._define(protocols)
-            self.rebuild()
+            self._redefine(protocols, today)
+        else:
+            self._lay_out()
         self.set_today(today)
 
     def _attach(self) -> None:
@@ -788,6 +790,7 @@ class EventStore:
             self._con.execute(statement)
         self._con.execute("COMMIT")
         self._define(protocols)
+        self._con.execute(NOTE_FINGERPRINT, [self._fingerprint])
 
     def _define(self, protocols: Sequence[Protocol]) -> None:
         """(Re)create macros, protocol tables, empty stored relations and public views."""
@@ -815,9 +818,34 @@ class EventStore:
                 cursor.execute(f"CREATE OR REPLACE VIEW store.{view.name} AS {definition.view_sql(view)}")
             for macro, sql in definition.dated_macros().items():
                 cursor.execute(f"CREATE OR REPLACE MACRO store.{macro} AS TABLE {sql}")
-            cursor.execute("INSERT OR REPLACE INTO store_info VALUES ('fingerprint', ?)", [self._fingerprint])
         finally:
             cursor.close()
+
+    def _redefine(self, protocols: Sequence[Protocol], today: date) -> None:
+        """Derive everything by other definitions, and tell what that changed.
+
+        The fingerprint comes last: whoever is killed before finds the definition changed again.
+        """
+        log.info("definition changed: rebuilding", extra={"store": self.definition.name})
+        telling = self.definition.on_redefinition
+        cursor = self.cursor()
+        try:
+            if telling:
+                telling.remember(cursor)
+            self._define(protocols)
+            self._lay_out()
+            self.rebuild()
+            cursor.execute("BEGIN")
+            if telling:
+                self.changed = telling.tell(cursor, today)
+            cursor.execute(NOTE_FINGERPRINT, [self._fingerprint])
+            cursor.execute("COMMIT")
+        finally:
+            cursor.close()
+        told = {f"{c['protocol']}/{c['timepoint']}/{c['endpoint']}": c["patients"] for c in self.changed}
+        log.info(
+            "rebuilt by the new definition", extra={"store": self.definition.name, "changed_class": told}
+        )
 
     def _layout(self) -> str:
         columns = {**COMMON_COLUMNS, **self.definition.columns}
@@ -847,7 +875,9 @@ DEAD_LETTER_TYPES: dict[str, pa.DataType] = {
 
 def _fingerprint(definition: StoreDefinition, protocols: Sequence[Protocol]) -> str:
     """Changes whenever the same events would derive to other rows."""
-    parts = [definition.macros, *(r.sql for r in (*definition.steps, *definition.views)), *definition.tables]
+    histories = (history.relation for history in definition.histories)
+    relations = (*definition.steps, *definition.views, *histories)
+    parts = [definition.macros, *(r.sql for r in relations), *definition.tables]
     parts += [protocol.model_dump_json() for protocol in protocols]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

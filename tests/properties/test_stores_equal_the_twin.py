@@ -13,6 +13,7 @@ from stores import ALL, CONTRARY, OUTCOMES, SAFETY, emptied, load, rows
 from strategies import KNOWN_DAYS, Case, batches, cases, disorder
 from twin.builders import on
 from twin.protocols import CONTRARY as OTHERWISE
+from twin.history import history_rows
 from twin.protocols import FU2025, STRIDE2, U_EXCEED
 from twin.records import known_events
 
@@ -79,6 +80,32 @@ def test_outcomes_known_on_a_day(case: Case, known_at: date) -> None:
         columns = sorted(wanted[0]) if wanted else []
         found = rows(store, f"FROM {cut.source(table)}")
         assert comparable(found, columns) == comparable(wanted, columns), table
+
+
+@given(case=cases(max_patients=1), data=st.data())
+@settings(BIG, max_examples=15)
+def test_history(case: Case, data: st.DataObject) -> None:
+    """Order, copies and batches change nothing of it either."""
+    store = load(emptied(OUTCOMES, on(400)), data.draw(batches(data.draw(disorder(case.events)))))
+    found = rows(store, f"FROM outcome_history('W12-0001', DATE '{case.today}')")
+    columns = ("known_from", "protocol", "timepoint", "endpoint", "status", "observed", "nri", "locf")
+    wanted = history_rows(case.events, "W12-0001", case.today)
+    told = [dict.fromkeys(columns) | row for row in wanted]
+    assert comparable(_class_changes(found, columns), columns) == comparable(
+        _class_changes(told, columns), columns
+    )
+
+
+def _class_changes(history: Iterable[Row], columns: Sequence[str]) -> list[Row]:
+    """Of each outcome the states in which these columns changed: how a value came about is not looked at."""
+    before: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    kept = []
+    for row in sorted(history, key=lambda row: row["known_from"]):
+        place, state = tuple(row[c] for c in columns[1:4]), tuple(row[c] for c in columns[4:])
+        if before.get(place) != state:
+            kept.append(row)
+        before[place] = state
+    return kept
 
 
 @given(case=cases(), data=st.data())

@@ -176,6 +176,25 @@ async def test_every_answer_can_be_asked_as_known_on_a_day(
     assert (await small.get("/v1/worklist", **asked)).json()["known_at"] == day
 
 
+async def test_a_patients_history_says_what_was_known_and_by_what_it_changed(small: Reading) -> None:
+    late, *_ = retold = [remitter()[-1] | {"recorded_at": "2024-07-01T22:00:00Z"}]
+    await small.commit(*remitter()[:-1], *retold, *remitter("W12-0002", "S02"))
+    path, wanted = "/v1/patients/W12-0001/history", {"timepoint": "week_12", "endpoint": "clinical_remission"}
+    rows = await small.rows(path, **wanted)
+    assert [(row["status"], row["known_until"]) for row in rows[-2:]] == [
+        ("missed", "2024-07-01T22:00:00Z"),
+        ("final", None),
+    ]
+    (cause,) = rows[-1]["caused_by"]
+    assert (cause["event_id"], cause["version"], cause["retracted"]) == (late["event_id"], 1, False)
+    for row in await small.rows(path, **wanted, as_of=on(70).isoformat()):
+        assert row["status"] in ("not_applicable", "open")
+    assert len({row["endpoint"] for row in await small.rows(path, timepoint="week_12")}) > 20
+    assert (await small.get("/v1/patients/W12-0009/history")).status_code == 404
+    other = await small.get("/v1/patients/W12-0002/history", who="clinic")
+    assert other.status_code == 404
+
+
 async def test_a_day_of_knowledge_that_is_none_is_refused(cohort: Reading) -> None:
     (error,) = (await cohort.get("/v1/cohort", known_at="2025-02-30")).json()["errors"]
     assert (error["path"], error["code"]) == ("known_at", "type")
