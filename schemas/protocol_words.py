@@ -119,3 +119,60 @@ def _flat(fields: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(value, f"{path}.{number}")
     elif fields is not None:
         yield path, ", ".join(map(str, fields)) if isinstance(fields, list) else str(fields)
+
+
+def reasons_to_differ(
+    one: Protocol, other: Protocol, timepoint: str, endpoint: str, *, chosen_alike: bool
+) -> list[tuple[str, str, str]]:
+    """The differences of two protocols that can put a patient into another class of an endpoint at a timepoint.
+
+    As `differences` names them: the endpoint's own definition and whatever it refers to, its population, limits,
+    windows and conventions. Where both protocols judged the same values in the same window (`chosen_alike`), windows
+    are named only if nothing else differs.
+    """
+    rests_on = _rests_on(one, timepoint, endpoint) | _rests_on(other, timepoint, endpoint)
+    found = [row for row in differences(one, other) if _within(row[0], rests_on)]
+    if not chosen_alike:
+        return found
+    return [row for row in found if not _is_window(row[0], timepoint)] or found
+
+
+_LISTS = frozenset({"drugs", "advanced_therapies", "corticosteroids", "settings", "baseline"})
+
+
+def _rests_on(protocol: Protocol, timepoint: str, endpoint: str) -> frozenset[str]:
+    """Paths of all fields of a protocol that decide an endpoint at a timepoint; a path stands for what is below it."""
+    if endpoint not in protocol.criteria:
+        return frozenset()
+    population = protocol.population[_population(protocol, endpoint)]
+    names = {part for name in (endpoint, *population.all_of) for part in _closure(protocol, name)}
+    criteria = {f"{place}.{name}" for name in names for place in ("criterion", "endpoint", "headline")}
+    parameters = {f"parameter.{p}" for name in names for p in protocol.parameters(name)}
+    times = {timepoint, *(after for name in names if (after := protocol.criteria[name].after))}
+    return frozenset(
+        criteria
+        | parameters
+        | {f"timepoint.{time}" for time in times}
+        | {f"population.{_population(protocol, endpoint)}"}
+        | _LISTS
+    )
+
+
+def _population(protocol: Protocol, endpoint: str) -> str:
+    return next(found.population for found in protocol.endpoints if found.name == endpoint)
+
+
+def _closure(protocol: Protocol, name: str) -> Iterator[str]:
+    yield name
+    for part in protocol.criteria[name].references:
+        yield from _closure(protocol, part)
+
+
+def _within(path: str, stems: frozenset[str]) -> bool:
+    if path.endswith((".rule", ".name", ".timepoints")) or path == "settings.missing":
+        return False  # words, and what is reported when
+    return any(path == stem or path.startswith(f"{stem}.") for stem in stems)
+
+
+def _is_window(path: str, timepoint: str) -> bool:
+    return path.startswith((f"timepoint.{timepoint}.", "baseline.")) or path.endswith(".window")

@@ -24,6 +24,7 @@ SUMMARIES = {
     "setup": "Make the erasure key, where services may only read it.",
     "token": "Make, list and revoke access tokens.",
     "dead-letters": "List, show and send again records that could not be read.",
+    "replay": "Make the stores anew from Kafka; or with another protocol, list who changes class.",
     "verify": "Recompute from Kafka in batch and compare with the live stores.",
     "wait": "Return when every acknowledged event is in the stores.",
 }

@@ -90,7 +90,7 @@ def _verify(settings: Settings, token: str | None, published: bool) -> list[tupl
         ]
     found: list[tuple[str, Comparison]] = []
     total = sum(sum(subject.snapshot.offsets.values()) for subject in subjects)
-    with _bar(total) as (progress, task), tempfile.TemporaryDirectory(prefix="week12-verify-") as folder:
+    with bar(total) as (progress, task), tempfile.TemporaryDirectory(prefix="week12-verify-") as folder:
         for subject in subjects:
             name, fresh = subject.definition.name, Path(folder) / f"{subject.definition.name}.duckdb"
             progress.update(task, description=f"reading for {name}")
@@ -158,8 +158,12 @@ def _moved_on(subject: _Subject) -> bool:
     return progress is not None and dict(progress.offsets) != dict(subject.snapshot.offsets)
 
 
-def report(comparisons: list[tuple[str, Comparison]], show: bool) -> None:
-    """Print the table of (store, comparison); ids of patients only where `show`."""
+def report(
+    comparisons: list[tuple[str, Comparison]],
+    show: bool,
+    equal: str = "The live stores equal a recomputation from Kafka.",
+) -> None:
+    """Print the table of (store, comparison), and `equal` where they are; ids of patients only where `show`."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("store", "relation"):
         table.add_column(heading)
@@ -173,7 +177,7 @@ def report(comparisons: list[tuple[str, Comparison]], show: bool) -> None:
     Console(width=None if Console().is_terminal else 120).print(table)
     different = [(store, row) for store, row in comparisons if not row.equal]
     if not different:
-        click.echo("The live stores equal a recomputation from Kafka.")
+        click.echo(equal)
         return
     for store, row in different if show else ():
         for example in row.examples:
@@ -184,7 +188,8 @@ def report(comparisons: list[tuple[str, Comparison]], show: bool) -> None:
 
 
 @contextmanager
-def _bar(total: int) -> Iterator[tuple[Progress, TaskID]]:
+def bar(total: int) -> Iterator[tuple[Progress, TaskID]]:
+    """A progress bar on a terminal's standard error."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:

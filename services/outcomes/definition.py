@@ -227,6 +227,15 @@ OUTBOX = (
 )
 """Patients touched wait for publication; `since` is the first batch not yet published."""
 
+REPLAYED = (
+    "INSERT INTO store.published SELECT patient_key, 'unknown' FROM old.published",
+    "INSERT INTO store.outbox SELECT patient_key, patient_id, clock.batch, clock.batch "
+    "FROM old.published JOIN old.patients USING (patient_key) CROSS JOIN store.clock "
+    "WHERE patient_key NOT IN (SELECT patient_key FROM store.outbox)",
+    "INSERT INTO store.class_changes FROM old.class_changes",
+)
+"""A replayed store has everybody in its outbox; who is not in it any more must leave the topic too."""
+
 WINDOW_CROSSED = (
     "INSERT INTO store.outbox SELECT DISTINCT patient_key, patient_id, $batch, $batch "
     "FROM store.treated JOIN store.scheme_windows USING (scheme) JOIN store.patients USING (patient_key) "
@@ -267,6 +276,7 @@ OUTCOMES = StoreDefinition(
     ),
     histories=(History("patient_outcomes", Relation.load(SQL, "outcome_history")),),
     tables=(*TABLES, CLASS_CHANGES),
+    on_replay=REPLAYED,
     on_redefinition=Redefinition(remember_classes, tell_class_changes),
     on_erasure=(FORGET_CLASS_CHANGES,),
     keeps_dead_letters=True,

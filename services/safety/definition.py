@@ -89,6 +89,13 @@ ERASED_ACTIONS = (
 )
 """What people wrote about the alerts of an erased patient goes with them, from the store and from its topic."""
 
+REPLAYED = (
+    "INSERT INTO store.alert_changes SELECT (SELECT coalesce(max(seq), 0) FROM store.alert_changes) "
+    "+ row_number() OVER (ORDER BY alert_id), alert_id, false "
+    "FROM old.alerts_raised ANTI JOIN store.alerts_raised USING (alert_id)",
+)
+"""A replayed store tells of all its alerts; those it has no more must leave the topic too."""
+
 SAFETY = StoreDefinition(
     name="safety",
     columns=COLUMNS,
@@ -110,6 +117,7 @@ SAFETY = StoreDefinition(
     on_refresh=NOTED_ALERTS,
     news=ALERT_NEWS,
     on_erasure=ERASED_ACTIONS,
+    on_replay=REPLAYED,
     compared={
         "adverse_events": "patient_key", "lab_toxicities": "patient_key",
         "alerts": "raised_at, acknowledged_by, acknowledged_at, note", "incidence": "",

@@ -127,6 +127,9 @@ class StoreDefinition:
     keeps_dead_letters: bool = False  # until published; one service tells of them for all
     settled: Sequence[Settled] = ()
     tells_of_erasures: bool = False  # sends marks and tombstones; one service does for all
+    on_replay: Sequence[
+        str
+    ] = ()  # run when `store` takes the place of `old`: what its topics need to be told
     on_redefinition: Redefinition | None = None
     on_erasure: Sequence[str] = ()  # run when erased patients stand in temp.forgotten, before their rows go
     compared: Mapping[str, str] = field(

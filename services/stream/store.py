@@ -396,6 +396,14 @@ class EventStore:
                 self._eraser.erase(leaving, tell=False)
             self._insert_arrived("store.events", events)
 
+    def copy_events(self, source: Path) -> None:
+        """Take over all versions of all events from another store's file, before a `rebuild`."""
+        self._con.execute(f"ATTACH '{_quoted(source)}' AS source (READ_ONLY)")
+        try:
+            self._con.execute("INSERT INTO store.events BY NAME FROM source.events")
+        finally:
+            self._con.execute("DETACH source")
+
     def set_contents(self, hashes: Sequence[tuple[int, int]]) -> None:
         """Write content hashes of events that were appended without: (`batch` of the event, content)."""
         if not hashes:

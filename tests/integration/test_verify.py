@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,6 +229,68 @@ def test_a_derived_topic_that_differs_is_found(registry: Registry, tmp_path: Pat
     found = compare_published(registry.settings, read_snapshot("outcomes", tampered), DERIVED["outcomes"])
     assert (found.only_live, found.only_recomputed) == (1, 1)
     assert found.examples == [{"patient_id": patient}]
+
+
+@pytest.fixture
+def at_rest(registry: Registry, tmp_path: Path) -> Path:
+    """A data folder with copies of both stores, as if the services had stopped there."""
+    for name in DEFINITIONS:
+        shutil.copy(_snapshot(registry, name), tmp_path / f"{name}.duckdb")
+    shutil.copy(registry.settings.erasure_key_path, tmp_path)
+    return tmp_path
+
+
+def test_replay_makes_the_stores_anew_and_says_what_differed(registry: Registry, at_rest: Path) -> None:
+    def stand(name: str) -> tuple[object, ...]:
+        with duckdb.connect(str(at_rest / f"{name}.duckdb"), read_only=True) as con:
+            (epoch,) = con.execute("SELECT value FROM store_info WHERE name = 'epoch'").fetchall()[0]
+            actions = con.execute("SELECT count(*) FROM alert_actions").fetchall() if name == "safety" else []
+            return epoch, con.execute("FROM offsets ORDER BY ALL").fetchall(), actions
+
+    before = {name: stand(name) for name in DEFINITIONS}
+    with duckdb.connect(str(at_rest / "outcomes.duckdb")) as con:
+        con.execute("UPDATE selected SET value = value + 1 WHERE parameter = 0")
+    wrong = registry.week12("replay", WEEK12_DATA_DIR=str(at_rest))
+    assert wrong.exit_code == 1, wrong.stderr
+    assert "DIFFERENT" in wrong.stdout
+    for name in DEFINITIONS:
+        epoch, *rest = stand(name)
+        assert (epoch != before[name][0], rest) == (True, [*before[name][1:]])
+    again = registry.week12("replay", WEEK12_DATA_DIR=str(at_rest))
+    assert again.exit_code == 0, again.stdout + again.stderr
+    assert "The stores equal what they were before." in again.stdout
+    assert not (at_rest / "replay").exists()
+    with duckdb.connect(str(at_rest / "outcomes.duckdb"), read_only=True) as con:
+        waiting = con.execute("SELECT count(DISTINCT patient_id) FROM outbox").fetchall()
+        assert waiting == [(94,)]  # the topic is told everything once more
+
+
+def test_a_replay_that_dies_leaves_the_old_store(
+    registry: Registry, at_rest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {name: (at_rest / f"{name}.duckdb").read_bytes() for name in DEFINITIONS}
+    in_use: list[str] = []
+
+    def die(live: Path, *_: object) -> None:
+        in_use.append(
+            subprocess.run([sys.executable, "-c", OPENING, str(live)], capture_output=True, text=True).stderr
+        )
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("services.stream.replay.compare", die)
+    assert registry.week12("replay", WEEK12_DATA_DIR=str(at_rest)).exit_code != 0
+    assert {name: (at_rest / f"{name}.duckdb").read_bytes() for name in DEFINITIONS} == there
+    assert "lock" in in_use[0]  # nobody could write meanwhile
+
+
+OPENING = "import duckdb, sys; duckdb.connect(sys.argv[1])"
+
+
+def test_a_store_in_use_is_not_replayed(registry: Registry) -> None:
+    done = registry.week12("replay")
+    assert done.exit_code == 1
+    assert "is in use: stop outcomes first" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_verify_opens_stores_at_rest_and_exits_1_after_tampering(registry: Registry) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from stores import ALL, CONTRARY, OUTCOMES, SAFETY, emptied, load, rows
 from strategies import KNOWN_DAYS, Case, batches, cases, disorder
 from twin.builders import on
-from twin.protocols import CONTRARY as OTHERWISE
 from twin.history import history_rows
+from twin.protocols import CONTRARY as OTHERWISE
 from twin.protocols import FU2025, STRIDE2, U_EXCEED
 from twin.records import known_events
 
