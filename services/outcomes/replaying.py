@@ -17,7 +17,7 @@ from services.stream.store import EventStore
 MEMORY_LIMIT = "1GB"
 JUDGED = ("reason", "baseline_value", "baseline_on", "value", "value_on", "window_start", "window_end")
 """What was judged, beside the classes."""
-SOURCE = f"{CLASSES}, {', '.join(JUDGED)}, event_ids FROM {{store}}.main.patient_outcomes WHERE timepoint = $timepoint"
+JUDGED_CLASSES = f"CREATE TABLE classes AS {CLASSES}, {', '.join(JUDGED)}, event_ids FROM patient_outcomes"
 CHANGES = """
 SELECT * EXCLUDE (event_ids_was, event_ids_became), event_ids_was = event_ids_became AS alike FROM ({changes})
 """
@@ -49,11 +49,20 @@ class Pair:
 
 
 def derive_under(protocol: Protocol, events: Path, today: date, path: Path) -> None:
-    """A fresh outcomes store at `path`: the events of the store `events` under one protocol, as of `today`."""
+    """A fresh outcomes store at `path`: the events of the store `events` under one protocol, as of `today`.
+
+    Its table `classes` is what `class_changes` compares: macros are compiled for a protocol, so that only the store
+    itself can read its views.
+    """
     store = EventStore(path, OUTCOMES, [protocol], today=today, memory_limit=MEMORY_LIMIT)
     try:
         store.copy_events(events)
         store.rebuild()
+        cursor = store.cursor()
+        try:
+            cursor.execute(JUDGED_CLASSES)
+        finally:
+            cursor.close()
     finally:
         store.close()
 
@@ -67,10 +76,9 @@ def class_changes(
     """
     for name, path in stores.items():
         con.execute(f"ATTACH '{_quoted(path)}' AS {name} (READ_ONLY)")
-    con.execute("USE one")
     because = cache(lambda *asked: _because(pair, *asked))
     keys = ("patient_id", "timepoint", "endpoint")
-    before, after = (f"SELECT * FROM ({SOURCE.format(store=store)})" for store in ("one", "other"))
+    before, after = (f"FROM {store}.classes WHERE timepoint = $timepoint" for store in ("one", "other"))
     changes = CHANGES.format(changes=changes_sql(before, after, keys, (*JUDGED, "event_ids")))
     for timepoint in pair.timepoints:
         found = con.execute(f"{changes} {ORDER}", {"timepoint": timepoint})
