@@ -91,10 +91,10 @@ def _answer(
     paths = readable_files(store or settings.data_dir, settings, token)
     with (
         tempfile.TemporaryDirectory(prefix="week12-query-") as spill,
-        open_stores(paths, temp_directory=spill) as con,
+        open_stores(paths, sql, temp_directory=spill) as con,
     ):
         if cut := cut_of(con, *days):
-            move_to(con, cut)
+            move_to(con, cut, sql)
         found = con.execute(sql)
         names = [column[0] for column in found.description or ()]
         return WRITERS[form](names, found.fetchall())

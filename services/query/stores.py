@@ -15,9 +15,13 @@ from services.runtime.errors import OperatorError
 
 STORES = ("outcomes", "safety")
 """In the order in which a name that both have is looked up."""
+DATED = re.compile("_(at|known)$")
+"""What macros add to the name of the relation whose rows they give."""
 
 
-def open_stores(paths: Mapping[str, Path], **limits: str) -> duckdb.DuckDBPyConnection:
+def open_stores(
+    paths: Mapping[str, Path], sql: str | None = None, **limits: str
+) -> duckdb.DuckDBPyConnection:
     """A connection that reads the stores at `paths` (name -> file) and can do nothing else.
 
     `limits`: settings of DuckDB, such as `memory_limit`. Raises OperatorError where a file is no store.
@@ -31,7 +35,7 @@ def open_stores(paths: Mapping[str, Path], **limits: str) -> duckdb.DuckDBPyConn
         con.execute("SET enable_external_access = false")
         con.execute(f"SET search_path = '{','.join(f'{name}.main' for name in paths)}'")
         for name in list(paths)[1:]:
-            _bind_macros_to(con, name)
+            _bind_macros_to(con, name, sql)
         con.execute("SET lock_configuration = true")
     except BaseException:
         con.close()
@@ -39,14 +43,22 @@ def open_stores(paths: Mapping[str, Path], **limits: str) -> duckdb.DuckDBPyConn
     return con
 
 
-def move_to(con: duckdb.DuckDBPyConnection, cut: Cut) -> None:
-    """Let the plain name of everything that has macros `…_at` and `…_known` mean its rows at `cut`."""
+def move_to(con: duckdb.DuckDBPyConnection, cut: Cut, sql: str | None = None) -> None:
+    """Let the plain name of everything that has macros `…_at` and `…_known` mean its rows at `cut`.
+
+    `sql`: the query that will be asked, for views that it cannot mean need not be made.
+    """
     macros = con.execute(
         "SELECT DISTINCT regexp_replace(function_name, '_known$', '') FROM duckdb_functions() "
         "WHERE function_type = 'table_macro' AND parameters = ['as_of', 'known_at']"
     ).fetchall()
     for (name,) in macros:
-        con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {cut.source(name)}")
+        if _may_mean(sql, name):
+            con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {cut.source(name)}")
+
+
+def _may_mean(sql: str | None, name: str) -> bool:
+    return sql is None or name.lower() in sql.lower()
 
 
 def cut_of(con: duckdb.DuckDBPyConnection, as_of: date | None, known_at: date | None) -> Cut | None:
@@ -71,7 +83,7 @@ def _attach(con: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
         raise OperatorError(f"{path} cannot be opened as a store: {one_line(error)}") from None
 
 
-def _bind_macros_to(con: duckdb.DuckDBPyConnection, store: str) -> None:
+def _bind_macros_to(con: duckdb.DuckDBPyConnection, store: str, sql: str | None) -> None:
     """Let the table macros of a store read that store's own tables.
 
     DuckDB looks names up where a macro is called, not where it stands, so that `events` would mean those of
@@ -92,6 +104,8 @@ def _bind_macros_to(con: duckdb.DuckDBPyConnection, store: str) -> None:
     ).fetchall()
     forms: dict[str, list[str]] = defaultdict(list)
     for name, parameters, serialised in macros:
+        if not _may_mean(sql, DATED.sub("", name)):
+            continue
         tree = json.loads(serialised)
         _qualify(tree, store, own)
         (sql,) = con.execute("SELECT json_deserialize_sql($1::JSON)", [json.dumps(tree)]).fetchall()[0]

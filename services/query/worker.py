@@ -59,10 +59,10 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, str], bytes]:
 
 def _body(request: dict[str, Any]) -> Iterator[bytes]:
     paths = {name: Path(path) for name, path in request["paths"].items()}
-    with open_stores(paths, temp_directory=request["spill"], **DUCKDB_LIMITS) as con:
+    with open_stores(paths, request["sql"], temp_directory=request["spill"], **DUCKDB_LIMITS) as con:
         if request["cut"]:
             as_of, known_at = (day and date.fromisoformat(day) for day in request["cut"])
-            move_to(con, Cut(as_of, known_at))
+            move_to(con, Cut(as_of, known_at), request["sql"])
         found = con.execute(request["sql"])
         columns = [(column[0], str(column[1])) for column in found.description or ()]
         written = 0
