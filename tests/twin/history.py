@@ -7,7 +7,7 @@ from typing import Any
 from twin.endpoints import outcome_rows
 from twin.patients import patient_row
 from twin.protocols import FU2025, Rules
-from twin.records import Event, histories
+from twin.records import Event, erased, histories
 
 Row = dict[str, Any]
 
@@ -25,6 +25,8 @@ def history_rows(
     A status of None says that no record of the patient was left.
     """
     own = [event for event in events if event["patient_id"] == patient_id]
+    if erased(own):  # whenever that was asked for: nothing of the patient is left
+        return []
     moments = sorted({recorded_at(event) for event in own})
     known = {moment: _outcomes(own, moment, today, protocols) for moment in moments}
     places = sorted({place for states in known.values() for place in states})

@@ -97,7 +97,7 @@ def known_events(events: Iterable[Event], known_at: date) -> list[Event]:
     return [
         event
         for event in events
-        if datetime.fromisoformat(event["recorded_at"]).astimezone(UTC).date() <= known_at or _erased([event])
+        if datetime.fromisoformat(event["recorded_at"]).astimezone(UTC).date() <= known_at or erased([event])
     ]
 
 
@@ -124,7 +124,7 @@ def histories(events: Sequence[Event], today: date) -> list[History]:
 
 
 def _history(patient_id: str, events: list[Event], today: date) -> History | None:
-    if _erased(events):
+    if erased(events):
         return None
     current = current_records(events, today)
     withdrawn_on = _withdrawn_on(current)
@@ -141,7 +141,7 @@ def _history(patient_id: str, events: list[Event], today: date) -> History | Non
     return History(patient_id, records, versions, last_day, withdrawn_on) if versions else None
 
 
-def _erased(events: list[Event]) -> bool:
+def erased(events: Iterable[Event]) -> bool:
     """Whether any version ever asked for it: what is gone cannot come back by a correction."""
     return any(event["event_type"] == "consent" and event.get("status") == "erase" for event in events)
 
