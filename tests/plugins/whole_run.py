@@ -127,7 +127,7 @@ class WholeRun:
         return [json.loads(line) for line in self.logs[service].splitlines() if line.startswith("{")]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeRun]:
     """Everything happens once; tests look at what came of it."""
     folder = tmp_path_factory.mktemp("whole-run")
