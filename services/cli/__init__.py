@@ -23,6 +23,8 @@ SUMMARIES = {
     "protocol": "Check, list and compare protocols.",
     "setup": "Make the erasure key, where services may only read it.",
     "token": "Make, list and revoke access tokens.",
+    "backup": "Copy the stores while the services run.",
+    "restore": "Put a backup of the stores back.",
     "dead-letters": "List, show and send again records that could not be read.",
     "replay": "Make the stores anew from Kafka; or with another protocol, list who changes class.",
     "verify": "Recompute from Kafka in batch and compare with the live stores.",
