@@ -26,6 +26,7 @@ SUMMARIES = {
     "backup": "Copy the stores while the services run.",
     "restore": "Put a backup of the stores back.",
     "dead-letters": "List, show and send again records that could not be read.",
+    "reconcile": "Account for every event: sent, acknowledged, in the stores, or where else.",
     "replay": "Make the stores anew from Kafka; or with another protocol, list who changes class.",
     "verify": "Recompute from Kafka in batch and compare with the live stores.",
     "wait": "Return when every acknowledged event is in the stores.",

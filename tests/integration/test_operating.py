@@ -62,6 +62,8 @@ def test_restarts_backups_and_kafka_alone_give_the_same(
         assert told == [{"n": 0}]
     left = [event for event in events if event["patient_id"] != erased]
     expect_all(services, left, tmp_path / "restored", alert_id)
+    account = services.week12("reconcile", "--by", "site,day", "--format", "csv")
+    assert account.returncode == 0, account.stdout + account.stderr
 
     for name in STORES:  # nothing but Kafka
         services.store_path(name).unlink()
