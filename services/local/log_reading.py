@@ -15,7 +15,8 @@ from services.runtime.settings import Settings
 SILENCE_SECONDS = 5.0
 """What compaction or retention took from the end of a partition is not waited for longer."""
 
-Take = Callable[[Sequence[ConsumerRecord]], None]
+Record = ConsumerRecord
+Take = Callable[[Sequence[Record]], None]
 
 
 def read_topics(settings: Settings, topics: Collection[str], take: Take) -> None:

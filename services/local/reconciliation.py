@@ -8,7 +8,7 @@ A day is the day (UTC) on which the centre recorded the version; of a record tha
 received it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -17,34 +17,36 @@ from typing import Any
 import duckdb
 import orjson
 import pyarrow as pa
-from aiokafka import ConsumerRecord
 
 from schemas import EventRefused, RecordKey, content_hash, parse_event, parse_record_key, record_key
 from schemas.topics import EVENT_TOPICS
 from services.ingest.files import Line, read_chunks
 from services.local.dead_letters import read_letters
-from services.local.log_reading import read_topics
+from services.local.log_reading import Record, read_topics
 from services.runtime.settings import Settings
 
-Record = dict[str, Any]
+Row = dict[str, Any]
 
-LOGGED = pa.schema(
-    {
-        "topic": pa.string(),
-        "partition": pa.int32(),
-        "position": pa.int64(),  # the offset
-        "record": pa.string(),  # the key, or the place of a record of which nothing is known
-        "site_id": pa.string(),
-        "day": pa.date32(),
-        "patient_id": pa.string(),
-        "event_id": pa.string(),
-        "version": pa.int64(),
-        "content": pa.uint32(),
-        "taken_back": pa.bool_(),
-    }
-)
-SENT = pa.schema({"record": pa.string(), "site_id": pa.string(), "day": pa.date32(), "refused": pa.bool_()})
-DEAD = pa.schema({"topic": pa.string(), "partition": pa.int32(), "position": pa.int64()})
+LOGGED: Mapping[str, pa.DataType] = {
+    "topic": pa.string(),
+    "partition": pa.int32(),
+    "position": pa.int64(),  # the offset
+    "record": pa.string(),  # the key, or the place of a record of which nothing is known
+    "site_id": pa.string(),
+    "day": pa.date32(),
+    "patient_id": pa.string(),
+    "event_id": pa.string(),
+    "version": pa.int64(),
+    "content": pa.uint32(),
+    "taken_back": pa.bool_(),
+}
+SENT: Mapping[str, pa.DataType] = {
+    "record": pa.string(),
+    "site_id": pa.string(),
+    "day": pa.date32(),
+    "refused": pa.bool_(),
+}
+DEAD: Mapping[str, pa.DataType] = {"topic": pa.string(), "partition": pa.int32(), "position": pa.int64()}
 
 COUNTS = {
     "sent": "in the files given with --sent",
@@ -142,8 +144,8 @@ def read_log(settings: Settings, progress: Callable[[int], None]) -> tuple[pa.Ta
     """
     batches: list[pa.RecordBatch] = []
 
-    def take(records: Sequence[ConsumerRecord]) -> None:
-        batches.append(pa.RecordBatch.from_pylist([_logged(record) for record in records], LOGGED))
+    def take(records: Sequence[Record]) -> None:
+        batches.append(pa.RecordBatch.from_pylist([_logged(record) for record in records], pa.schema(LOGGED)))
         progress(len(records))
 
     read_topics(settings, list(EVENT_TOPICS.values()), take)
@@ -153,7 +155,7 @@ def read_log(settings: Settings, progress: Callable[[int], None]) -> tuple[pa.Ta
         if (partition := letter.headers.get("origin-partition", "")).isdecimal()
         and (offset := letter.headers.get("origin-offset", "")).isdecimal()
     ]
-    return pa.Table.from_batches(batches, LOGGED), pa.Table.from_pylist(dead, DEAD)
+    return pa.Table.from_batches(batches, pa.schema(LOGGED)), pa.Table.from_pylist(dead, pa.schema(DEAD))
 
 
 def read_sent(files: Iterable[str]) -> pa.Table:
@@ -163,7 +165,7 @@ def read_sent(files: Iterable[str]) -> pa.Table:
         for chunk in read_chunks(file):
             rows += [_sent(line) for line in chunk.lines]
             rows += [_refused(reject.line) for reject in chunk.rejects]
-    return pa.Table.from_pylist(rows, SENT)
+    return pa.Table.from_pylist(rows, pa.schema(SENT))
 
 
 def reconcile(
@@ -189,7 +191,7 @@ def reconcile(
     return [Account(site, day, dict(zip(COUNTS, counts, strict=True))) for site, day, *counts in rows]
 
 
-def _logged(record: ConsumerRecord) -> Record:
+def _logged(record: Record) -> Row:
     stated = dict(record.headers).get("ce_time", b"").decode(errors="replace")
     row = {
         "topic": record.topic,
@@ -205,7 +207,7 @@ def _logged(record: ConsumerRecord) -> Record:
     return {**row, **identity, "record": key.text, "version": key.version, "content": int(key.h, 16)}
 
 
-def _key(record: ConsumerRecord) -> RecordKey | None:
+def _key(record: Record) -> RecordKey | None:
     """The key that the record has, or would have from ingest; None where neither key nor value tell."""
     with suppress(ValueError):
         return parse_record_key(record.key or b"")
@@ -215,7 +217,7 @@ def _key(record: ConsumerRecord) -> RecordKey | None:
     return None
 
 
-def _sent(line: Line) -> Record:
+def _sent(line: Line) -> Row:
     event = parse_event(line.text)
     day = event.recorded_at.astimezone(UTC).date()
     return {
@@ -226,7 +228,7 @@ def _sent(line: Line) -> Record:
     }
 
 
-def _refused(line: Line) -> Record:
+def _refused(line: Line) -> Row:
     said = _object(line.text)
     site, day = said.get("site_id"), said.get("recorded_at")
     return {
@@ -237,7 +239,7 @@ def _refused(line: Line) -> Record:
     }
 
 
-def _object(line: bytes) -> Record:
+def _object(line: bytes) -> Row:
     with suppress(ValueError):
         said = orjson.loads(line)
         return said if isinstance(said, dict) else {}

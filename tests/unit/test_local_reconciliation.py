@@ -34,7 +34,7 @@ WITHDRAWN = {
     name: START[name] for name in ("event_type", "site_id", "patient_id", "event_id")
 } | {"version": 2, "retracted": True, "recorded_at": "2024-06-02T10:00:00Z"}  # fmt: skip
 OTHER = LAB | {"site_id": "S02", "patient_id": "P2", "event_id": "l9"}
-NOTHING = pa.Table.from_pylist([], SENT)
+NOTHING = pa.Table.from_pylist([], pa.schema(SENT))
 
 Log = list[dict[str, Any]]
 
@@ -72,8 +72,8 @@ def account(
     accounts = reconcile(
         con,
         ("outcomes", "safety"),
-        pa.Table.from_pylist(log, LOGGED),
-        pa.Table.from_pylist([*dead], DEAD),
+        pa.Table.from_pylist(log, pa.schema(LOGGED)),
+        pa.Table.from_pylist([*dead], pa.schema(DEAD)),
         sent,
     )
     for one in accounts:

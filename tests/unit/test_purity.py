@@ -54,7 +54,7 @@ ON_TOP = {"cli", "local", "testing"}
 USERS = {
     "duckdb": ("services/stream/", "services/outcomes/definition.py", "services/safety/definition.py",
                "services/safety/action_log.py", "services/query/", "services/export/", "services/cli/",
-               "services/local/backup.py"),
+               "services/local/backup.py", "services/local/reconciliation.py"),
     "faust": ("services/stream/", "services/safety/action_log.py"),
     "kafka": ("services/broker/", "services/ingest/publisher.py", "services/ingest/records.py",
               "services/ingest/erased.py", "services/stream/", "services/cli/", "services/testing/",
