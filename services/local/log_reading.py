@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
+from typing import TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -15,7 +16,7 @@ from services.runtime.settings import Settings
 SILENCE_SECONDS = 5.0
 """What compaction or retention took from the end of a partition is not waited for longer."""
 
-Record = ConsumerRecord
+Record: TypeAlias = ConsumerRecord
 Take = Callable[[Sequence[Record]], None]
 
 
