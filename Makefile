@@ -24,7 +24,7 @@ up: $(VENV)/.run ## all services against KAFKA_BOOTSTRAP_SERVERS, else a local A
 	$(BIN)/week12 up $(ARGS)
 
 test: check ## every check and every test (what CI runs)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev ## lint, format and types only
 	$(BIN)/ruff check .

@@ -1,13 +1,7 @@
 """What every test shares."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import settings
-
-TESTS = Path(__file__).parent
-WITH_PROCESSES = ("brokers", "integration", "reliability", "scenarios")
-"""Folders whose tests share brokers and services: where tests run in several processes, all of them run in one."""
 
 pytest_plugins = [
     "services.testing.plugin",
@@ -23,14 +17,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--reliability", action="store_true", help="run every row of docs/reliability.md in full"
     )
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What has to stay together with `--dist loadgroup`: tests of one file, and those that share processes."""
-    for item in items:
-        folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
-        item.add_marker(pytest.mark.xdist_group("processes" if folder in WITH_PROCESSES else item.path.stem))
 
 
 # Repeatable by default, for a failure must not come and go; a longer, random search is one option away:
