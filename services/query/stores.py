@@ -108,8 +108,8 @@ def _bind_macros_to(con: duckdb.DuckDBPyConnection, store: str, sql: str | None)
             continue
         tree = json.loads(serialised)
         _qualify(tree, store, own)
-        (sql,) = con.execute("SELECT json_deserialize_sql($1::JSON)", [json.dumps(tree)]).fetchall()[0]
-        forms[name].append(f"({', '.join(parameters)}) AS TABLE {sql}")
+        (body,) = con.execute("SELECT json_deserialize_sql($1::JSON)", [json.dumps(tree)]).fetchall()[0]
+        forms[name].append(f"({', '.join(parameters)}) AS TABLE {body}")
     for name, overloads in forms.items():
         con.execute(f"CREATE TEMP MACRO {name}{', '.join(overloads)}")
 
