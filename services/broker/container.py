@@ -6,14 +6,14 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 from services.broker.docker import container_class, docker_client, remove_volume, telling
 from services.broker.jars import KAFKA_VERSION
+from services.broker.managed import HOST, OnLoopback
 from services.broker.one_node import ONE_NODE
 from services.broker.problems import BrokerProblem
-from services.broker.process import HOST, answers, free_port, is_free
+from services.broker.process import answers, free_port, is_free
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -32,7 +32,7 @@ def default_image() -> str:
     return os.environ.get("WEEK12_KAFKA_IMAGE") or f"apache/kafka:{KAFKA_VERSION}"
 
 
-class ContainerKafka:
+class ContainerKafka(OnLoopback):
     """Apache Kafka in Docker, on a loopback port of this machine.
 
     Its container and its volume are named after ``data_dir``, so that the same folder finds the same data;
@@ -57,21 +57,6 @@ class ContainerKafka:
         self.docker_name = f"week12-kafka-{hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:12]}"
         self._properties = dict(properties or {})
         self._container: DockerContainer | None = None
-
-    @property
-    def bootstrap_servers(self) -> str:
-        """Where clients find it, as ``host:port``."""
-        return f"{HOST}:{self.port}"
-
-    @property
-    def client(self) -> dict[str, Any]:
-        """How kafka-python's clients connect: their keyword arguments."""
-        return {"bootstrap_servers": self.bootstrap_servers}
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """How the services connect: the ``KAFKA_*`` variables."""
-        return {"KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers}
 
     @property
     def pid(self) -> int | None:
@@ -138,15 +123,6 @@ class ContainerKafka:
             remove_volume(docker, self.docker_name)
         with suppress(FileNotFoundError):
             self.log.unlink()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _created(self) -> "DockerContainer":
         """A new container, started; nothing of it is left where that fails."""

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from services.broker.jars import DISTRIBUTION, default_cache_dir, kafka_jars
+from services.broker.managed import HOST
 from services.broker.one_node import ONE_NODE
 from services.broker.problems import BrokerProblem, BrokerUnavailable
-from services.broker.process import HOST, ChildBroker, free_port
+from services.broker.process import ChildBroker, free_port
 
 _JAVA_AT_LEAST = 17
 ROOM_BYTES = 16 * 1024 * 1024

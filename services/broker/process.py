@@ -9,19 +9,18 @@ import subprocess
 import sys
 import threading
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from services.broker.managed import HOST, OnLoopback
 from services.broker.problems import BrokerProblem
 from services.broker.readiness import all_led
 
-HOST = "127.0.0.1"
 _LEASH = Path(__file__).with_name("leash.py")
 # Below the range the kernel takes for outgoing connections: a client that retries the port of a stopped
 # broker could otherwise be given that very port and connect to itself.
@@ -76,7 +75,7 @@ def answers(bootstrap_servers: str) -> bool:
         admin.close()
 
 
-class ChildBroker(ABC):
+class ChildBroker(OnLoopback):
     """A broker on the loopback address that lives as a child of this process and never outlives it.
 
     ``start`` and ``stop`` may be called again and again; the port stays the same over restarts. What the
@@ -100,21 +99,6 @@ class ChildBroker(ABC):
 
     def _environment(self) -> Mapping[str, str]:
         return {}
-
-    @property
-    def bootstrap_servers(self) -> str:
-        """Where clients find it, as ``host:port``."""
-        return f"{HOST}:{self.port}"
-
-    @property
-    def client(self) -> dict[str, Any]:
-        """How kafka-python's clients connect: their keyword arguments."""
-        return {"bootstrap_servers": self.bootstrap_servers}
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """How the services connect: the ``KAFKA_*`` variables."""
-        return {"KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers}
 
     @property
     def pid(self) -> int | None:
@@ -175,15 +159,6 @@ class ChildBroker(ABC):
         """Stop it and delete all it kept, its log too."""
         self.stop()
         shutil.rmtree(self.data_dir, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _make_data_dir(self) -> None:
         try:

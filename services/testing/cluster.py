@@ -7,15 +7,15 @@ The nodes are processes of this machine, each broker and controller. Clients spe
 import secrets
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from services.broker.local import LocalKafka, new_cluster_id
+from services.broker.managed import HOST, Managed
 from services.broker.one_node import ONE_NODE
-from services.broker.process import HOST, free_port, listens
+from services.broker.process import free_port, listens
 from services.testing.authority import Authority
 
 NODES = 3
@@ -95,7 +95,7 @@ class ClusterNode(LocalKafka):
         return listens(self.bootstrap_servers) and self.number in _at_work(self.client)
 
 
-class KafkaCluster:
+class KafkaCluster(Managed):
     """A broker of three nodes, all or some of which may be killed; otherwise as `services.broker.Broker`.
 
     Topics want `environment`'s `WEEK12_REPLICATION_FACTOR`: three copies, two of which must have a record before it
@@ -177,15 +177,6 @@ class KafkaCluster:
         while behind := _behind(self.client):
             assert time.monotonic() < deadline, f"copies out of step after {seconds:g} s: {behind}"
             time.sleep(_POLL_S)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 _SECURITY = {

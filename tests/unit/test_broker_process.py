@@ -13,7 +13,8 @@ from typing import ClassVar
 import pytest
 
 from services.broker import BrokerProblem, leash
-from services.broker.process import HOST, ChildBroker, free_port
+from services.broker.managed import HOST
+from services.broker.process import ChildBroker, free_port
 
 
 class Scripted(ChildBroker):
