@@ -71,6 +71,12 @@ def remember_classes(cursor: Cursor) -> None:
         )
 
 
+def take_over_classes(cursor: Cursor) -> None:
+    """Note in `store` the classes that `remember_classes` noted in `old`, where it did."""
+    if _is_there(cursor, "old"):
+        cursor.execute(f"CREATE TABLE store.{BEFORE} AS FROM old.{BEFORE}")
+
+
 def tell_class_changes(cursor: Cursor, today: date) -> list[dict[str, object]]:
     """Within a transaction: note what changed since `remember_classes`; counts by protocol, timepoint and endpoint."""
     if not _is_there(cursor):
@@ -97,8 +103,8 @@ def tell_class_changes(cursor: Cursor, today: date) -> list[dict[str, object]]:
     return counts
 
 
-def _is_there(cursor: Cursor) -> bool:
+def _is_there(cursor: Cursor, database: str = "store") -> bool:
     found = cursor.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE database_name = 'store' AND table_name = ?", [BEFORE]
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND table_name = ?", [database, BEFORE]
     )
     return bool(found.fetchall())

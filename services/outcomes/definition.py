@@ -11,9 +11,11 @@ from services.outcomes.classes import (
     CLASS_CHANGES,
     FORGET_CLASS_CHANGES,
     remember_classes,
+    take_over_classes,
     tell_class_changes,
 )
 from services.outcomes.compiled import composite_macros
+from services.outcomes.layouts import LAYOUTS
 from services.outcomes.outbox import TABLES
 from services.outcomes.plan import Scheme, limit_of, make_plan
 from services.outcomes.predictors.reading import PREDICTORS_TABLE
@@ -232,7 +234,7 @@ REPLAYED = (
     "INSERT INTO store.outbox SELECT patient_key, patient_id, clock.batch, clock.batch "
     "FROM old.published JOIN old.patients USING (patient_key) CROSS JOIN store.clock "
     "WHERE patient_key NOT IN (SELECT patient_key FROM store.outbox)",
-    "INSERT INTO store.class_changes FROM old.class_changes",
+    "INSERT INTO store.class_changes BY NAME FROM old.class_changes",
 )
 """A replayed store has everybody in its outbox; who is not in it any more must leave the topic too."""
 
@@ -247,6 +249,7 @@ WINDOW_CROSSED = (
 
 OUTCOMES = StoreDefinition(
     name="outcomes",
+    layouts=LAYOUTS,
     columns=COLUMNS,
     extract=EXTRACT,
     macros="".join((SQL / f"{name}.sql").read_text(encoding="utf-8") for name in ("macros", "limits")),
@@ -277,7 +280,7 @@ OUTCOMES = StoreDefinition(
     histories=(History("patient_outcomes", Relation.load(SQL, "outcome_history")),),
     tables=(*TABLES, CLASS_CHANGES),
     on_replay=REPLAYED,
-    on_redefinition=Redefinition(remember_classes, tell_class_changes),
+    on_redefinition=Redefinition(remember_classes, take_over_classes, tell_class_changes),
     on_erasure=(FORGET_CLASS_CHANGES,),
     keeps_dead_letters=True,
     settled=(PREDICTORS_TABLE,),

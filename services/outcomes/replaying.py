@@ -6,12 +6,15 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
+import duckdb
+
 from schemas.protocol import Protocol
 from schemas.protocol_model import BASELINE
 from schemas.protocol_words import reasons_to_differ
 from services.outcomes.classes import CLASSES, changes_sql
 from services.outcomes.definition import OUTCOMES
 from services.stream.definition import Cursor
+from services.stream.migration import require_layout
 from services.stream.store import EventStore
 
 MEMORY_LIMIT = "1GB"
@@ -52,8 +55,11 @@ def derive_under(protocol: Protocol, events: Path, today: date, path: Path) -> N
     """A fresh outcomes store at `path`: the events of the store `events` under one protocol, as of `today`.
 
     Its table `classes` is what `class_changes` compares: macros are compiled for a protocol, so that only the store
-    itself can read its views.
+    itself can read its views. Raises LayoutError where another version wrote `events`.
     """
+    with duckdb.connect(":memory:") as con:
+        con.execute(f"ATTACH '{_quoted(events)}' AS store (READ_ONLY)")
+        require_layout(con, OUTCOMES.layouts, events)
     store = EventStore(path, OUTCOMES, [protocol], today=today, memory_limit=MEMORY_LIMIT)
     try:
         store.copy_events(events)

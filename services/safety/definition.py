@@ -12,6 +12,7 @@ from scipy.special import gammaincinv
 from schemas.protocol import Protocol
 from schemas.topics import ALERT_ACTIONS
 from services.safety.ctcae import TERMS
+from services.safety.layouts import LAYOUTS
 from services.safety.records import COLUMNS, EXTRACT
 from services.stream.definition import RECORDS, Relation, StoreDefinition
 
@@ -98,6 +99,7 @@ REPLAYED = (
 
 SAFETY = StoreDefinition(
     name="safety",
+    layouts=LAYOUTS,
     columns=COLUMNS,
     extract=EXTRACT,
     macros=(SQL / "macros.sql").read_text(encoding="utf-8"),

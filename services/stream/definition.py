@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from schemas import Event, EventType
 from schemas.protocol import Protocol
+from services.stream.migration import Layout
 
 Cursor = duckdb.DuckDBPyConnection
 Columns = Mapping[str, "pa.Array[Any]"]
@@ -99,11 +100,18 @@ class Settled:
 class Redefinition(NamedTuple):
     """What is done when a store's definition has changed: before the rebuild, and after it, in one transaction.
 
-    `tell` is given today's date and returns what changed, in counts.
+    `tell` is given today's date and returns what changed, in counts. A store made anew beside another first takes over
+    from `old` what `remember` noted there.
     """
 
     remember: Callable[[Cursor], None]
+    take_over: Callable[[Cursor], None]
     tell: Callable[[Cursor, date], list[dict[str, object]]]
+
+
+def by_place(changed: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """What a `Redefinition` told, for the log: how many patients, by protocol, timepoint and endpoint."""
+    return {f"{c['protocol']}/{c['timepoint']}/{c['endpoint']}": c["patients"] for c in changed}
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,7 @@ class StoreDefinition:
     """Everything that makes one DuckDB file: its events' columns, its relations and its public names."""
 
     name: str
+    layouts: Sequence[Layout]  # every form its tables that are not derived have had; the last is today's
     columns: Mapping[str, str]  # columns of `events` beside the common ones: name -> SQL type
     extract: Mapping[EventType, Extract]  # those columns from events of one type
     macros: str

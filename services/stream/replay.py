@@ -6,7 +6,8 @@ import shutil
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -15,12 +16,13 @@ from schemas.protocol import Protocol
 from services.runtime.errors import OperatorError
 from services.runtime.settings import Settings
 from services.stream.definition import StoreDefinition
+from services.stream.transaction import transaction
 from services.stream.verify import Advance, Comparison, Snapshot, compare, read_snapshot, recompute
 
 KEPT = (
-    "INSERT INTO store.offsets FROM old.offsets",
-    "INSERT INTO store.dead_letters FROM old.dead_letters",
-    "INSERT INTO store.tombstones FROM old.tombstones",
+    "INSERT INTO store.offsets BY NAME FROM old.offsets",
+    "INSERT INTO store.dead_letters BY NAME FROM old.dead_letters",
+    "INSERT INTO store.tombstones BY NAME FROM old.tombstones",
     "UPDATE store.erasures SET announced = o.announced FROM old.erasures AS o WHERE erasures.mark = o.mark",
 )
 """What a store has yet to do for Kafka, and where it stands there: no part of what is derived."""
@@ -66,19 +68,49 @@ def replay(
     Until the last step, a rename, the old store is whole; nobody can open it to write meanwhile. The new store knows
     nothing of what was published, so the derived topics are told everything once more.
     """
-    folder = stand.path.parent / "replay"
+    with _made_beside(settings, definition, protocols, stand, advance) as fresh:
+        comparisons = compare(stand.path, fresh, definition)
+        _keep(fresh, stand.path, definition, stand.today)
+    return Replayed(definition.name, sum(stand.offsets.values()), comparisons)
+
+
+def read_again(
+    settings: Settings,
+    definition: StoreDefinition,
+    protocols: Sequence[Protocol],
+    path: Path,
+    advance: Advance = lambda _: None,
+) -> list[dict[str, object]]:
+    """Make anew a store whose layout keeps what its file does not (`ReadAgain`), as `replay` does.
+
+    By whatever definition the old store was derived, this one's takes its place. Returns what came out differently, in
+    counts.
+    """
+    stand = replace(stand_of(definition, path), fingerprint="")
+    with _made_beside(settings, definition, protocols, stand, advance) as fresh:
+        return _keep(fresh, path, definition, stand.today)
+
+
+@contextmanager
+def _made_beside(
+    settings: Settings,
+    definition: StoreDefinition,
+    protocols: Sequence[Protocol],
+    stand: Snapshot,
+    advance: Advance,
+) -> Iterator[Path]:
+    """The store made anew from Kafka in a file beside, which takes the place of the old one at the end."""
+    folder = stand.path.parent / f"{definition.name}.replay"
     fresh = folder / stand.path.name
     shutil.rmtree(folder, ignore_errors=True)  # of a replay that was killed
     folder.mkdir(parents=True)
     try:
         with _held(stand.path, definition):
             recompute(settings, stand, definition, protocols, fresh, advance)
-            comparisons = compare(stand.path, fresh, definition)
-            _keep(fresh, stand.path, definition)
+            yield fresh
             fresh.replace(stand.path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Replayed(definition.name, sum(stand.offsets.values()), comparisons)
 
 
 @contextmanager
@@ -95,16 +127,21 @@ def _held(path: Path, definition: StoreDefinition) -> Iterator[None]:
         yield
 
 
-def _keep(fresh: Path, old: Path, definition: StoreDefinition) -> None:
+def _keep(fresh: Path, old: Path, definition: StoreDefinition, today: date) -> list[dict[str, object]]:
+    """Take over what is not derived. Returns what changed class, where `migrate` has noted the classes before."""
+    telling = definition.on_redefinition
+    changed: list[dict[str, object]] = []
     with duckdb.connect(":memory:") as con:
-        con.execute(f"ATTACH '{_quoted(fresh)}' AS store")
+        con.execute(f"ATTACH '{_quoted(fresh)}' AS store; USE store")
         con.execute(f"ATTACH '{_quoted(old)}' AS old (READ_ONLY)")
-        con.execute("BEGIN")
-        for statement in (*KEPT, *definition.on_replay):
-            con.execute(statement)
-        con.execute("COMMIT")
-        con.execute("CHECKPOINT store")
-        con.execute("DETACH store")
+        with transaction(con):
+            for statement in (*KEPT, *definition.on_replay):
+                con.execute(statement)
+            if telling:
+                telling.take_over(con)
+                changed = telling.tell(con, today)
+        con.execute("CHECKPOINT store; USE memory; DETACH store")
+    return changed
 
 
 def _quoted(path: Path) -> str:

@@ -19,7 +19,7 @@ import faust
 from fastapi import FastAPI
 from yarl import URL
 
-from schemas.protocol import ProtocolError, load_protocol
+from schemas.protocol import Protocol, ProtocolError, load_protocol
 from services.broker import BrokerProblem, TopicProblem
 from services.broker.topics import ensure_topics
 from services.runtime.clock import today
@@ -29,12 +29,14 @@ from services.runtime.metrics import Metrics
 from services.runtime.serve import serve
 from services.runtime.settings import Settings
 from services.runtime.tokens import TokenStore
-from services.stream.definition import StoreDefinition
+from services.stream.definition import StoreDefinition, by_place
 from services.stream.gauges import GaugeKeeper, Gauges
 from services.stream.measures import prepare_counters
+from services.stream.migration import ReadAgain
 from services.stream.node import Node
 from services.stream.processor import Processor
 from services.stream.publisher import Outbox, Publisher
+from services.stream.replay import read_again
 from services.stream.settling import Settling
 from services.stream.store import Applied, EventStore, why_not
 
@@ -44,6 +46,7 @@ STOP_SECONDS = 8.0
 RETRY_SECONDS = 1.0
 CALENDAR_SECONDS = 20.0
 SCRUB_SECONDS = 5.0
+TELL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,9 @@ class FaustHolder:
 async def run(settings: Settings, design: Design, stop: asyncio.Event) -> None:
     """Run until `stop`. Raises OperatorError for what the operator must put right."""
     metrics = Metrics(design.definition.name)
-    node = Node(settings, open_service_store(settings, design.definition), metrics)
+    # In a thread, for the store of an earlier version may have to be read again from Kafka first.
+    store = await asyncio.to_thread(open_service_store, settings, design.definition, stop.is_set)
+    node = Node(settings, store, metrics)
     if design.hurried:
         node.linger_seconds = 0.0
     prepare_counters(metrics, node.name)
@@ -96,16 +101,27 @@ async def run(settings: Settings, design: Design, stop: asyncio.Event) -> None:
         streaming.result()
 
 
-def open_service_store(settings: Settings, definition: StoreDefinition) -> EventStore:
-    """The service's store in the data folder, as of today."""
+def open_service_store(
+    settings: Settings, definition: StoreDefinition, stopping: Callable[[], bool] = lambda: False
+) -> EventStore:
+    """The service's store in the data folder, as of today, brought up to this version.
+
+    Raises OperatorError where it cannot be used, or where `stopping` while it is read again from Kafka.
+    """
     try:
         protocols = [load_protocol(name) for name in settings.protocols]
     except ProtocolError as error:
         raise OperatorError(str(error)) from None
     path = settings.data_dir / f"{definition.name}.duckdb"
     erasure_key = ErasureKey.read(settings.erasure_key_path)
+    opening = partial(EventStore, path, definition, protocols, today=today(settings), erasure_key=erasure_key)
     try:
-        store = EventStore(path, definition, protocols, today=today(settings), erasure_key=erasure_key)
+        try:
+            store = opening()
+        except ReadAgain:
+            changed = _read_again(settings, definition, protocols, path, stopping)
+            store = opening()
+            store.changed = changed
     except duckdb.Error as error:
         raise OperatorError(
             f"{path} cannot be used ({why_not(error)}): see that its disk has room, and start again; "
@@ -113,6 +129,32 @@ def open_service_store(settings: Settings, definition: StoreDefinition) -> Event
         ) from None
     _remove_copies(settings, definition.name)
     return store
+
+
+def _read_again(
+    settings: Settings,
+    definition: StoreDefinition,
+    protocols: Sequence[Protocol],
+    path: Path,
+    stopping: Callable[[], bool],
+) -> list[dict[str, object]]:
+    name = definition.name
+    log.warning("reading all events again from Kafka before anybody is answered", extra={"store": name})
+    count, told_at = 0, time.monotonic()
+
+    def advance(records: int) -> None:
+        nonlocal count, told_at
+        if stopping():
+            raise OperatorError(f"{name} was stopped while it read Kafka again; the next start begins anew")
+        count += records
+        if time.monotonic() - told_at > TELL_SECONDS:
+            told_at = time.monotonic()
+            log.info("reading again", extra={"store": name, "records": count})
+
+    changed = read_again(settings, definition, protocols, path, advance)
+    told = {"store": name, "records": count, "changed_class": by_place(changed)}
+    log.info("read again from Kafka", extra=told)
+    return changed
 
 
 def _remove_copies(settings: Settings, name: str) -> None:

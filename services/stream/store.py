@@ -32,14 +32,12 @@ from schemas.protocol import Protocol
 from services.runtime.erasure_key import ErasureKey
 from services.runtime.errors import OperatorError
 from services.stream import erasure
-from services.stream.definition import StoreDefinition
+from services.stream.definition import StoreDefinition, by_place
 from services.stream.erasure import Announced, Eraser, Leaving, named_patients
+from services.stream.migration import migrate
 from services.stream.transaction import transaction
 
 log = logging.getLogger(__name__)
-
-LAYOUT = 2
-"""Version of the tables that cannot be derived (`events`, offsets); a change needs a replay from Kafka."""
 
 DECIMAL = "DECIMAL(18, 9)"
 
@@ -227,7 +225,8 @@ class EventStore:
         """Open or create the store, and rebuild what is derived if the definition changed.
 
         A store that no Kafka feeds needs no `erasure_key`: nobody has to recognise its erased patients later.
-        Raises StoreError where another process holds the file or another version wrote it.
+        A file of an earlier version is brought up first. Raises StoreError where another process holds the file,
+        LayoutError and ReadAgain as `migrate` does.
         """
         self.path = path
         self.definition = definition
@@ -247,7 +246,8 @@ class EventStore:
         created = not self._tables()
         if created:
             self._create(protocols, today)
-        self._check_layout()
+        telling = definition.on_redefinition
+        migrate(self._con, definition.layouts, path, telling.remember if telling else None)
         self.erasure_key = erasure_key or ErasureKey(secrets.token_bytes(32))
         if self.info("erasure_key") not in (None, self.erasure_key.id) and erasure_key:
             raise StoreError(
@@ -792,7 +792,8 @@ class EventStore:
         )
         self._con.execute("INSERT INTO clock VALUES (?, 0)", [today])
         self._con.execute(
-            "INSERT INTO store_info VALUES ('layout', ?), ('epoch', ?)", [self._layout(), uuid.uuid4().hex]
+            "INSERT INTO store_info VALUES ('layout', ?), ('epoch', ?)",
+            [str(self.definition.layouts[-1].number), uuid.uuid4().hex],
         )
         for statement in self.definition.tables:
             self._con.execute(statement)
@@ -850,21 +851,8 @@ class EventStore:
             cursor.execute("COMMIT")
         finally:
             cursor.close()
-        told = {f"{c['protocol']}/{c['timepoint']}/{c['endpoint']}": c["patients"] for c in self.changed}
-        log.info(
-            "rebuilt by the new definition", extra={"store": self.definition.name, "changed_class": told}
-        )
-
-    def _layout(self) -> str:
-        columns = {**COMMON_COLUMNS, **self.definition.columns}
-        return hashlib.sha256(repr((LAYOUT, sorted(columns.items()))).encode()).hexdigest()[:16]
-
-    def _check_layout(self) -> None:
-        if self.info("layout") != self._layout():
-            raise StoreError(
-                f"{self.path} was written by another version of week12: "
-                "move it aside and start again; it is rebuilt from Kafka"
-            )
+        told = {"store": self.definition.name, "changed_class": by_place(self.changed)}
+        log.info("rebuilt by the new definition", extra=told)
 
 
 DEAD_LETTER_TYPES: dict[str, pa.DataType] = {

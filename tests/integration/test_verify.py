@@ -24,12 +24,14 @@ from services.local.derived import DERIVED
 from services.local.study import chunks, study_stream
 from services.local.supervisor import Supervisor, child_environment
 from services.outcomes.definition import OUTCOMES
+from services.runtime.errors import OperatorError
 from services.runtime.places import places
 from services.runtime.settings import Settings, load_settings
 from services.runtime.tokens import TokenStore
 from services.runtime.verified import read_verified
 from services.safety.definition import SAFETY
 from services.simulation.fu2025.plan import CUT
+from services.stream.service import open_service_store
 from services.stream.verify import compare, compare_published, read_snapshot, recompute
 
 DEFINITIONS = {"outcomes": OUTCOMES, "safety": SAFETY}
@@ -262,7 +264,7 @@ def test_replay_makes_the_stores_anew_and_says_what_differed(
         assert (epoch != before[name][0], rest) == (True, [*before[name][1:]])
     for name, path in recomputed.items():
         assert all(found.equal for found in compare(at_rest / f"{name}.duckdb", path, DEFINITIONS[name]))
-    assert not (at_rest / "replay").exists()
+    assert not (at_rest / "outcomes.replay").exists()
     with duckdb.connect(str(at_rest / "outcomes.duckdb"), read_only=True) as con:
         waiting = con.execute("SELECT count(DISTINCT patient_id) FROM outbox").fetchall()
         assert waiting == [(94,)]  # the topic is told everything once more
@@ -287,6 +289,30 @@ def test_a_replay_that_dies_leaves_the_old_store(
 
 
 OPENING = "import duckdb, sys; duckdb.connect(sys.argv[1])"
+
+
+def test_a_store_of_an_earlier_layout_is_read_again_from_kafka(
+    registry: Registry, recomputed: dict[str, Path], at_rest: Path
+) -> None:
+    path = at_rest / "outcomes.duckdb"
+    with duckdb.connect(str(path)) as con:  # of the version before endoscopies had an ulcerated surface
+        con.execute("ALTER TABLE events DROP COLUMN ses_ulcerated_surface")
+        con.execute("UPDATE store_info SET value = '511b5cd9f0a3a78b' WHERE name = 'layout'")
+        con.execute("UPDATE store_info SET value = 'of its time' WHERE name = 'fingerprint'")
+        ((changed,),) = con.execute("SELECT min(patient_key) FROM results WHERE met <> 0").fetchall()
+        con.execute("UPDATE results SET met = 0 WHERE patient_key = ?", [changed])
+    settings = registry.settings.model_copy(update={"data_dir": at_rest})
+    with pytest.raises(OperatorError, match="outcomes was stopped while it read Kafka again"):
+        open_service_store(settings, OUTCOMES, lambda: True)
+    store = open_service_store(settings, OUTCOMES)
+    try:
+        assert store.changed
+        assert store.info("layout") == str(OUTCOMES.layouts[-1].number)
+        told = store.execute("SELECT DISTINCT md5_number_lower(patient_id) FROM store.class_changes")
+        assert told == [(changed,)]
+    finally:
+        store.close()
+    assert all(found.equal for found in compare(path, recomputed["outcomes"], OUTCOMES))
 
 
 def test_a_store_in_use_is_not_replayed(registry: Registry) -> None:
