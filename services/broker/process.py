@@ -17,6 +17,7 @@ from typing import ClassVar
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from services.broker.clients import connect
 from services.broker.managed import HOST, OnLoopback
 from services.broker.problems import BrokerProblem
 from services.broker.readiness import all_led
@@ -63,7 +64,9 @@ def answers(bootstrap_servers: str) -> bool:
     if not listens(bootstrap_servers):
         return False
     try:
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=2_000)
+        admin = connect(
+            KafkaAdminClient, {"bootstrap_servers": bootstrap_servers, "bootstrap_timeout_ms": 2_000}
+        )
     except (OSError, KafkaError):
         return False
     try:

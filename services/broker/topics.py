@@ -15,6 +15,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from schemas.topics import DEAD_LETTERS, TOPICS
+from services.broker.clients import connect
 from services.broker.problems import BrokerProblem, TopicDifference, TopicProblem
 from services.broker.readiness import all_led
 
@@ -91,7 +92,7 @@ def end_offsets(client: Client, topics: Collection[str]) -> dict[tuple[str, int]
         "max_partition_fetch_bytes": 1,  # at most one batch: only the watermark counts
     }
     with _telling(client):
-        consumer = KafkaConsumer(**options)
+        consumer = connect(KafkaConsumer, options)
         try:
             parts = [TopicPartition(topic, part) for topic in topics for part in _partitions(consumer, topic)]
             return _high_watermarks(consumer, parts)
@@ -199,7 +200,7 @@ def _differences(
 @contextmanager
 def _admin(client: Client) -> Iterator[KafkaAdminClient]:
     with _telling(client):
-        admin = KafkaAdminClient(**{**_PATIENT, **client})
+        admin = connect(KafkaAdminClient, {**_PATIENT, **client})
         try:
             yield admin
         finally:

@@ -7,6 +7,7 @@ import threading
 from kafka import KafkaConsumer, TopicPartition
 
 from schemas.topics import ERASURES
+from services.broker.clients import connect
 from services.runtime.erasure_key import ErasureKey
 from services.runtime.settings import Settings
 
@@ -55,14 +56,15 @@ class ErasedPatients:
             stop.wait(RETRY_SECONDS)
 
     def _read(self, settings: Settings, stop: threading.Event) -> None:
-        consumer = KafkaConsumer(
+        options = {
             **settings.kafka_python_options(),
-            fetch_max_wait_ms=settings.fetch_max_wait_ms,
-            group_id=None,
-            enable_auto_commit=False,
-            allow_auto_create_topics=False,
-            bootstrap_timeout_ms=2_000,
-        )
+            "fetch_max_wait_ms": settings.fetch_max_wait_ms,
+            "group_id": None,
+            "enable_auto_commit": False,
+            "allow_auto_create_topics": False,
+            "bootstrap_timeout_ms": 2_000,
+        }
+        consumer = connect(KafkaConsumer, options)
         try:
             if len(consumer.partitions_for_topic(ERASURES) or ()) != settings.partitions:
                 return  # it is being made

@@ -21,6 +21,7 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError
 
 from schemas.topics import EVENT_TOPICS
 from services.broker import BrokerProblem, TopicProblem
+from services.broker.clients import connect
 from services.ingest.records import Record
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings
@@ -72,21 +73,6 @@ class Publisher(Protocol):
         Raises BrokerUnavailable or RecordTooLarge.
         """
         ...
-
-
-class _Admin(KafkaAdminClient):  # type: ignore[misc]  # kafka-python is untyped
-    """Kafka's admin client, closed again when it finds no broker.
-
-    The original leaves a thread and its files behind then: hours without a broker would use up all there are.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        try:
-            super().__init__(**options)
-        except BaseException:
-            self._closed = False
-            self.close()
-            raise
 
 
 class Delivery:
@@ -237,10 +223,10 @@ class KafkaPublisher:
             await asyncio.sleep(RETRY_SECONDS)
 
     def _build(self) -> tuple[KafkaAdminClient, KafkaProducer]:
-        admin = _Admin(**self._client_options())
+        admin = connect(KafkaAdminClient, self._client_options())
         try:
             self._prepare()
-            producer = KafkaProducer(**self.producer_options())
+            producer = connect(KafkaProducer, self.producer_options())
             for topic in EVENT_TOPICS.values():
                 producer.partitions_for(topic)
         except BaseException:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from services.broker.clients import connect
 from services.broker.local import LocalKafka, new_cluster_id
 from services.broker.managed import HOST, Managed
 from services.broker.one_node import ONE_NODE
@@ -202,7 +203,7 @@ _REPLICATION = {
 def _at_work(client: dict[str, Any]) -> set[int]:
     """The numbers of the brokers that the cluster counts on; empty where nobody answers."""
     try:
-        admin = KafkaAdminClient(**client, bootstrap_timeout_ms=2_000)
+        admin = connect(KafkaAdminClient, {**client, "bootstrap_timeout_ms": 2_000})
     except KafkaError:
         return set()
     try:
@@ -219,7 +220,7 @@ def _behind(client: dict[str, Any]) -> str:
     if len(_at_work(client)) < NODES:
         return "not every node is at work"
     try:
-        admin = KafkaAdminClient(**client, bootstrap_timeout_ms=2_000)
+        admin = connect(KafkaAdminClient, {**client, "bootstrap_timeout_ms": 2_000})
     except KafkaError:
         return "nobody answers"
     try:

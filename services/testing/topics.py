@@ -9,6 +9,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from schemas import content_hash, parse_event
 from schemas.topics import EVENT_TOPICS
 from services.broker import Broker
+from services.broker.clients import connect
 from services.broker.topics import end_offsets, ensure_topics
 from services.ingest.records import Record, to_record
 from services.testing.cohort import Event
@@ -42,7 +43,9 @@ class RegistryTopics:
     def publish(self, events: Iterable[Event]) -> None:
         """Write events as ingest would, each acknowledged. Raises EventRefused before anything is written."""
         records = [self._record(event) for event in events]
-        producer = KafkaProducer(**self.client, acks="all", enable_idempotence=False, linger_ms=5)
+        producer = connect(
+            KafkaProducer, {**self.client, "acks": "all", "enable_idempotence": False, "linger_ms": 5}
+        )
         try:
             sent = [
                 producer.send(r.topic, r.value, r.key, partition=r.partition, headers=r.headers)
@@ -77,7 +80,9 @@ def read_topics(
 ) -> list[TopicRecord]:
     """All records from the offsets of `start` (else from 0) to the end, by topic, partition and offset."""
     ends = end_offsets(client, list(topics))
-    consumer = KafkaConsumer(**client, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=20)
+    consumer = connect(
+        KafkaConsumer, {**client, "group_id": None, "enable_auto_commit": False, "fetch_max_wait_ms": 20}
+    )
     seen: list[TopicRecord] = []
     try:
         for (topic, partition), end in sorted(ends.items()):

@@ -15,12 +15,12 @@ import httpx
 import orjson
 import pytest
 from ingest_helpers import FakePublisher, Ingest, lab, lines
-from kafka import KafkaAdminClient
 from plugins.brokers import EMBEDDED_AND_KAFKA, shared_broker
 
 from schemas import content_hash, parse_event, parse_record_key
 from schemas.topics import EVENT_TOPICS
 from services.broker import Broker, TopicProblem
+from services.broker.clients import connect
 from services.broker.topics import end_offsets, ensure_topics
 from services.ingest.publisher import KafkaPublisher
 from services.ingest.records import partition_of
@@ -201,8 +201,8 @@ async def test_waiting_for_a_broker_uses_up_nothing(
     monkeypatch.setattr("services.ingest.publisher.RETRY_SECONDS", 0.01)
     attempts: list[int] = []
     monkeypatch.setattr(
-        "services.ingest.publisher._Admin.close",
-        lambda admin: (attempts.append(1), KafkaAdminClient.close(admin))[1],
+        "services.ingest.publisher.connect",
+        lambda kind, options: (attempts.append(1), connect(kind, options))[1],
     )
     settings = load_settings(kafka_bootstrap_servers="127.0.0.1:9", data_dir=tmp_path)
     running = asyncio.create_task(KafkaPublisher(settings, Metrics("publisher"), lambda: None).run())

@@ -119,7 +119,9 @@ def run(row: Row, times: int, folder: Path) -> Result:
         states = bench.versions()
         assert bench.dead_letters() == trial.dead_letters
     for state in states:
-        assert state.keys() == trial.load.acknowledged
+        lost, unknown = trial.load.acknowledged - state.keys(), state.keys() - trial.load.acknowledged
+        assert not lost, f"{len(lost)} acknowledged and not in state, such as {sorted(lost)[:3]}"
+        assert not unknown, f"{len(unknown)} in state and not acknowledged, such as {sorted(unknown)[:3]}"
         # Of copies recorded at different times a store keeps each, and counts the earliest.
         assert row.duplicates or set(state.values()) == {1}
     return Result(times, len(trial.load.acknowledged), min(map(len, states)), differences, seconds)
