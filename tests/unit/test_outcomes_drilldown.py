@@ -60,7 +60,14 @@ def numbers(text: str, part: str) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize(
     "query",
-    ["", "?estimand=nri", "?estimand=locf&site=S02", f"?as_of={MIDWAY}", "?timepoint=week_24&estimand=nri"],
+    [
+        "",
+        "?estimand=nri",
+        "?estimand=locf&site=S02",
+        f"?as_of={MIDWAY}",
+        "?timepoint=week_24&estimand=nri",
+        f"?as_of={CUT}&known_at={MIDWAY}",
+    ],
 )
 async def test_every_number_opens_as_many_patients(cohort: Reading, query: str) -> None:
     async with cohort.browser("lead") as browser:
@@ -75,6 +82,27 @@ async def test_every_number_opens_as_many_patients(cohort: Reading, query: str) 
     assert explained.status_code == 200
     assert "endpoint=clinical_remission" in listed[0]
     assert ": why</h1>" in explained.text
+
+
+async def test_the_pages_show_what_was_known(cohort: Reading) -> None:
+    (then,) = [
+        row
+        for row in await cohort.rows("/v1/cohort", timepoint="week_12", known_at=MIDWAY)
+        if (row["endpoint"], row["estimand"], row["site_id"]) == ("clinical_remission", "observed", None)
+    ]
+    text = (await cohort.page(f"/?known_at={MIDWAY}")).text
+    assert f"{then['n']} / {then['denominator']}" in re.sub(r"<[^>]+>", "", text)
+    assert then["n"] < 33  # of all that is known today
+    assert "as known on 2024-06-30" in text
+    (one, *_), *_ = numbers(text, "rate-clinical_remission")
+    listed = (await cohort.page(one)).text
+    link = re.findall(r'<th scope="row" class="nowrap"><a href="([^"]+)">', listed)[0].replace("&amp;", "&")
+    for page in (
+        listed,
+        (await cohort.page(link)).text,
+        (await cohort.page(link.replace("/explain", ""))).text,
+    ):
+        assert "as known on 2024-06-30" in page
 
 
 async def test_missing_as_failure_counts_the_missed_and_leaves_nobody_out_for_it(cohort: Reading) -> None:

@@ -29,7 +29,7 @@ from services.stream.node import Node
 TIMEPOINT = "week_12"
 PATIENTS_A_PAGE = 100
 SHARE = Axis(0, 1)
-SHOWN = ("protocol", "drug", "timepoint", "estimand", "site", "as_of")
+SHOWN = ("protocol", "drug", "timepoint", "estimand", "site", "as_of", "known_at")
 """What the address of a page of figures says."""
 
 RateReader = Annotated[Caller, Depends(visitor("read_rates"))]
@@ -86,7 +86,7 @@ class _Pages:
         version = page_version(self.node, caller)
         if request.headers.get("if-none-match") == version:
             return Response(status_code=304)
-        cut = await self.reader.calendar.cut(wanted["as_of"])
+        cut = await self.reader.calendar.cut(wanted["as_of"], wanted["known_at"])
         store = await self.reader.store()
         protocol = self._protocol(wanted)
         timepoint, estimand = _timepoint(protocol, wanted), _estimand(protocol, wanted)
@@ -108,6 +108,7 @@ class _Pages:
             commits=self.commits,
             store=store,
             as_of=cut.as_of if cut else store["today"],
+            known_at=cut.known_at if cut else None,
             is_past=cut is not None,
             sites=sites,
             drugs=drugs,
@@ -132,7 +133,7 @@ class _Pages:
 
     async def patients(self, request: Request, caller: Caller, wanted: dict[str, str]) -> Response:
         """The patients behind a figure."""
-        cut = await self.reader.calendar.cut(wanted["as_of"])
+        cut = await self.reader.calendar.cut(wanted["as_of"], wanted["known_at"])
         protocol = self._protocol(wanted)
         endpoint = next((e for e in protocol.endpoints if wanted["endpoint"] in ("", e.name)), None)
         if endpoint is None:
@@ -166,6 +167,7 @@ class _Pages:
             rows=rows,
             following=following,
             as_of=cut.as_of if cut else store["today"],
+            known_at=cut.known_at if cut else None,
             query={name: value for name, value in wanted.items() if value and name != "after"},
             asked=wanted,
             endpoint=endpoint.name,
@@ -181,18 +183,20 @@ class _Pages:
             sites=[name for name in store["sites"] or [] if caller.may_see(name)],
         )
 
-    async def patient(self, request: Request, caller: Caller, patient_id: str, as_of: str) -> Response:
+    async def patient(
+        self, request: Request, caller: Caller, patient_id: str, wanted: dict[str, str]
+    ) -> Response:
         """Everything that is derived of one patient, and why."""
-        cut = await self.reader.calendar.cut(as_of)
+        cut = await self.reader.calendar.cut(wanted["as_of"], wanted["known_at"])
         found = await self.reader.patient(caller, patient_id, cut)
         found["outcomes"].sort(key=self._in_order)
         return self.site.page(
             request,
             "patient.html",
             caller,
-            **found,
+            **{"known_at": None, **found},
             protocol_count=len(self.protocols),
-            asked_day=as_of,
+            kept=wanted,
             explain=f"/patients/{quote(patient_id, safe='')}/explain",
             courses=courses(found["biomarkers"], found["patient"]["first_dose_on"]),
             timeline=self.site.address(request, "safety", f"/patients/{quote(patient_id, safe='')}"),
@@ -280,7 +284,7 @@ def _routes(pages: _Pages) -> APIRouter:
 
     @router.get("/patients/{patient_id:path}")
     async def patient(request: Request, caller: PatientReader, patient_id: str) -> Response:
-        return await pages.patient(request, caller, patient_id, asked(request, "as_of")["as_of"])
+        return await pages.patient(request, caller, patient_id, asked(request, "as_of", "known_at"))
 
     @router.get("/worklist")
     async def worklist(request: Request, caller: PatientReader) -> Response:
