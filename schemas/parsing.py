@@ -19,7 +19,7 @@ from schemas.event import Event, EventType
 from schemas.lab import Lab
 from schemas.refusals import EventRefused, Refusal, refusals_of
 from schemas.treatment import Treatment
-from schemas.visit import CdaiComponents, Pro2, SesCdSegment, SesCdSegments, Visit
+from schemas.visit import CdaiComponents, HbiComponents, Pro2, SesCdSegment, SesCdSegments, Visit
 
 EVENT_MODELS: Mapping[EventType, type[Event]] = {
     EventType.ENROLMENT: Enrolment,
@@ -31,7 +31,7 @@ EVENT_MODELS: Mapping[EventType, type[Event]] = {
 }
 """The model of each event type."""
 
-_PARTS: tuple[type[BaseModel], ...] = (CdaiComponents, Pro2, SesCdSegments, SesCdSegment)
+_PARTS: tuple[type[BaseModel], ...] = (CdaiComponents, HbiComponents, Pro2, SesCdSegments, SesCdSegment)
 _FIELDS = frozenset(name for model in (*EVENT_MODELS.values(), *_PARTS) for name in model.model_fields)
 
 _AnyEvent = Annotated[

@@ -33,6 +33,18 @@ Complication = Literal[
 ]
 
 
+HbiComplication = Literal[
+    "arthralgia",
+    "uveitis",
+    "erythema_nodosum",
+    "aphthous_ulcers",
+    "pyoderma_gangrenosum",
+    "anal_fissure",
+    "new_fistula",
+    "abscess",
+]
+
+
 class CdaiComponents(Part):
     """The eight items of the CDAI (R1.1), each optional: what is missing makes the score unknown, not zero.
 
@@ -58,6 +70,30 @@ class CdaiComponents(Part):
     """Body weight in kg."""
     standard_weight_kg: BodyWeight | None = None
     """Standard weight in kg, where the site does not want R1.5's."""
+
+
+class HbiComponents(Part):
+    """The five items of the HBI (R2.3), of the day before the visit; an item left out makes the score unknown."""
+
+    wellbeing: Annotated[int, Whole(0, 4)] | None = None
+    """General well-being: 0 very well, 1 slightly below par, 2 poor, 3 very poor, 4 terrible."""
+    abdominal_pain: Grade03 | None = None
+    """Abdominal pain: 0 none, 1 mild, 2 moderate, 3 severe."""
+    liquid_stools: Annotated[int, Whole(0, 60)] | None = None
+    """Liquid or very soft stools of the day."""
+    abdominal_mass: Grade03 | None = None
+    """0 none, 1 dubious, 2 definite, 3 definite and tender: another scale than the CDAI's."""
+    complications: Annotated[tuple[HbiComplication, ...], Field(max_length=8)] | None = None
+    """Complications present, one point each; an empty list says that there are none."""
+
+    @property
+    def total(self) -> int | None:
+        """Sum of the items, 0 to 78; None when one is missing."""
+        if self.complications is None:
+            return None
+        items = (self.wellbeing, self.abdominal_pain, self.liquid_stools, self.abdominal_mass)
+        known = [item for item in items if item is not None]
+        return sum(known) + len(set(self.complications)) if len(known) == len(items) else None
 
 
 class Pro2(Part):
@@ -122,6 +158,7 @@ _CLINICAL = (
     "cdai",
     "cdai_components",
     "hbi",
+    "hbi_components",
     "pro2",
     "ses_cd",
     "ses_cd_segments",
@@ -133,12 +170,16 @@ _clinical_values = itemgetter(*_CLINICAL)
 _NOTHING = (None,) * len(_CLINICAL)
 
 
+def _disagree(sent: int, total: int | None) -> bool:
+    return total is not None and abs(sent - total) > 1
+
+
 class Visit(Event):
     """One visit; at least one clinical field is there."""
 
     required = ("visited_on",)
     dates = ("visited_on",)
-    parts = ("cdai_components", "pro2", "ses_cd_segments")
+    parts = ("cdai_components", "hbi_components", "pro2", "ses_cd_segments")
 
     event_type: Literal[EventType.VISIT]
     """Always `visit`."""
@@ -155,7 +196,9 @@ class Visit(Event):
     cdai_components: CdaiComponents | None = None
     """The items of the CDAI; where complete they replace the total (R1.9)."""
     hbi: Annotated[int, Whole(0, 78)] | None = None
-    """Harvey-Bradshaw index (R2.3)."""
+    """Reported Harvey-Bradshaw index (R2.3)."""
+    hbi_components: HbiComponents | None = None
+    """The items of the HBI; where complete they replace the total."""
     pro2: Pro2 | None = None
     """Stool frequency and abdominal pain, daily means."""
     ses_cd: Annotated[int, Whole(0, 56)] | None = None
@@ -181,11 +224,16 @@ class Visit(Event):
             yield ("pro2",), "missing", "needs stool_frequency or abdominal_pain"
 
     def warnings(self) -> tuple[Refusal, ...]:
-        total = None if self.ses_cd_segments is None else self.ses_cd_segments.total
-        if self.ses_cd is None or total is None or abs(self.ses_cd - total) <= 1:
-            return ()
-        reason = "differs from the segments by more than 1 point; the segments count (R1.9)"
-        return (Refusal("ses_cd", "total_disagrees", reason),)
+        return tuple(
+            Refusal(
+                name, "total_disagrees", f"differs from the {items} by more than 1 point; they count (R1.9)"
+            )
+            for name, sent, parts, items in (
+                ("hbi", self.hbi, self.hbi_components, "components"),
+                ("ses_cd", self.ses_cd, self.ses_cd_segments, "segments"),
+            )
+            if sent is not None and parts is not None and _disagree(sent, parts.total)
+        )
 
     @classmethod
     def schema_rules(cls) -> list[dict[str, Any]]:

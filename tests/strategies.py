@@ -127,6 +127,13 @@ def _lab(analyte: str, *values: float | str, **limits: SearchStrategy[Any]) -> S
     return _stated(analyte=st.just(analyte), value=_one_of(*values), **limits)
 
 
+HBI_ITEMS = _stated(
+    wellbeing=_one_of(0, 1, None),
+    abdominal_pain=_one_of(0, 1),
+    liquid_stools=_one_of(2, 3),
+    abdominal_mass=_one_of(0, 1),
+    complications=_one_of([], ["arthralgia"], ["arthralgia", "uveitis"]),
+)
 HEALTHY = segment(0, 0, 0, 0)
 HEALED = _one_of(
     {"ses_cd": 0},
@@ -154,7 +161,7 @@ TOPICS = {
     "hbi": Topic(
         builders.visit,
         _stated(hbi=_one_of(9, 8, 7), cdai=_one_of(300, 300, None)),
-        _stated(hbi=_one_of(4, 5, 6, 7, 9)),
+        _stated(hbi=_one_of(4, 5, 6, 7, 9)) | _stated(hbi=_one_of(None, 4, 6), hbi_components=HBI_ITEMS),
     ),
     "pro": Topic(
         builders.visit,

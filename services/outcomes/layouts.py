@@ -11,4 +11,13 @@ LAYOUTS = (
         from_log=True,
         mark="076ff0f190f93bf6",
     ),
+    Layout(3, "the HBI as reported", ("ALTER TABLE store.events ADD COLUMN hbi_reported DECIMAL(18, 9)",)),
+    Layout(
+        4,
+        "of visits already stored: until now only totals came, and what disagrees is seen from the columns",
+        (
+            "UPDATE store.events SET hbi_reported = hbi WHERE hbi IS NOT NULL",
+            "UPDATE store.events SET warnings = NULL WHERE event_type = 'visit' AND warnings IS NOT NULL",
+        ),
+    ),
 )

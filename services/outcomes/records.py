@@ -38,7 +38,7 @@ COLUMNS = {
     "action": "VARCHAR",
     "reason": "VARCHAR",
     "dose_mg": DECIMAL,
-    # what ingest warned of, for those who sent past it: codes of schemas.refusals.WARNING_CODES
+    # lab and adverse event: what ingest warned of, for those who sent past it (schemas.refusals.WARNING_CODES)
     "warnings": "VARCHAR[]",
     # visit and lab: scheduled 0, retest 1, unscheduled 2 (R4.2)
     "visit_rank": "TINYINT",
@@ -55,6 +55,7 @@ COLUMNS = {
     "ses_ulceration": "TINYINT",
     "ses_ulcerated_surface": "TINYINT",
     "ses_narrowing": "TINYINT",
+    "hbi_reported": DECIMAL,
     "hbi": DECIMAL,
     "stool_frequency": DECIMAL,  # daily means (R2.1)
     "abdominal_pain": DECIMAL,
@@ -112,7 +113,6 @@ def visit_columns(events: Sequence[Event]) -> Columns:
     components = [e.cdai_components for e in rows]
     complaints = [compute_complaints(e) for e in rows]
     return {
-        "warnings": _warnings(rows),
         "visit_rank": pa.array([VISIT_RANKS[e.visit_kind] for e in rows], pa.int8()),
         "cdai_reported": pa.array([e.cdai for e in rows], pa.float64()),
         "cdai_points": pa.array([compute_cdai_points(e) for e in rows], pa.float64()),
@@ -132,7 +132,8 @@ def visit_columns(events: Sequence[Event]) -> Columns:
         "ses_ulceration": pa.array([score.ulceration for score in endoscopies], pa.int8()),
         "ses_ulcerated_surface": pa.array([score.ulcerated_surface for score in endoscopies], pa.int8()),
         "ses_narrowing": pa.array([score.narrowing for score in endoscopies], pa.int8()),
-        "hbi": pa.array([e.hbi for e in rows], pa.float64()),
+        "hbi_reported": pa.array([e.hbi for e in rows], pa.float64()),
+        "hbi": pa.array([_hbi(e) for e in rows], pa.float64()),
         "stool_frequency": pa.array([c.stool_frequency for c in complaints], pa.float64()),
         "abdominal_pain": pa.array([c.abdominal_pain for c in complaints], pa.float64()),
         "pro2": pa.array([c.pro2 for c in complaints], pa.float64()),
@@ -186,6 +187,12 @@ def _warnings(events: Sequence[Event]) -> "pa.Array[Any]":
     """What is accepted but flagged; null for most."""
     codes = ([warning.code for warning in event.warnings()] for event in events)
     return pa.array([found or None for found in codes], pa.list_(pa.string()))
+
+
+def _hbi(visit: Visit) -> int | None:
+    """R2.3, and as R1.9 has it: complete components replace the total."""
+    total = visit.hbi_components.total if visit.hbi_components else None
+    return visit.hbi if total is None else total
 
 
 def _reference_sex(enrolment: Enrolment) -> str | None:

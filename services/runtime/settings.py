@@ -19,6 +19,10 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
 
 
+PASSWORDS = ("KAFKA_SASL_PASSWORD", "KAFKA_SSL_PASSWORD")
+"""Each may stand in a file that `…_FILE` names."""
+
+
 class SettingsError(OperatorError):
     """An environment variable holds something week12 cannot use."""
 
@@ -39,10 +43,13 @@ class Settings(BaseSettings):
     )
     kafka_sasl_username: str | None = Field(None, validation_alias="KAFKA_SASL_USERNAME")
     kafka_sasl_password: SecretStr | None = Field(None, validation_alias="KAFKA_SASL_PASSWORD")
+    kafka_sasl_password_file: Path | None = Field(None, validation_alias="KAFKA_SASL_PASSWORD_FILE")
+    """A file with the password alone, in place of the password: what containers and vaults hand over."""
     kafka_ssl_cafile: FilePath | None = Field(None, validation_alias="KAFKA_SSL_CAFILE")
     kafka_ssl_certfile: FilePath | None = Field(None, validation_alias="KAFKA_SSL_CERTFILE")
     kafka_ssl_keyfile: FilePath | None = Field(None, validation_alias="KAFKA_SSL_KEYFILE")
     kafka_ssl_password: SecretStr | None = Field(None, validation_alias="KAFKA_SSL_PASSWORD")
+    kafka_ssl_password_file: Path | None = Field(None, validation_alias="KAFKA_SSL_PASSWORD_FILE")
 
     data_dir: Path = Path("data")
     tokens_file: Path | None = None
@@ -97,6 +104,20 @@ class Settings(BaseSettings):
     @property
     def erasure_key_path(self) -> Path:
         return self.erasure_key_file or self.data_dir / "erasure.key"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_passwords(cls, values: Any) -> Any:
+        """Take each password out of its file, so that the rest need not know where it came from."""
+        given = dict(values)
+        for name in PASSWORDS:
+            file = given.get(f"{name}_FILE") or given.get(f"{name}_FILE".lower())
+            if file is None:
+                continue
+            if given.get(name) is not None or given.get(name.lower()) is not None:
+                raise ValueError(f"{name}_FILE: {name} is given too; unset one of them")
+            given[name] = _secret(f"{name}_FILE", Path(file))
+        return given
 
     @field_validator("kafka_security_protocol", "kafka_sasl_mechanism", "log_level", mode="before")
     @classmethod
@@ -204,6 +225,18 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise SettingsError(_one_line(error)) from None
+
+
+def _secret(variable: str, path: Path) -> str:
+    """The first line of a file, which must be all that it holds."""
+    try:
+        secret = path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise ValueError(f"{variable}: the file cannot be read ({reason})") from None
+    if not secret or "\n" in secret:
+        raise ValueError(f"{variable}: the file must hold the password alone, on one line")
+    return secret
 
 
 def _one_line(error: ValidationError) -> str:

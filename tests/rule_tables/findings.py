@@ -4,6 +4,7 @@ from typing import Any
 
 from twin.builders import adverse_event, enrolment, lab, on, start, stop, treatment, visit
 
+from rule_tables.scores import hbi_items
 from rule_tables.tables import Case, Column, Page, Table, or_nothing, said
 
 Events = list[dict[str, Any]]
@@ -40,6 +41,9 @@ FOUND: list[tuple[str, Events, tuple[str, ...], str]] = [
      ("total_disagrees",), "R1.9"),
     ("CDAI 200 sent, components without a haematocrit", patient(visit(84, cdai=200, cdai_components=DIARY)), (),
      "R1.9"),
+    ("HBI 5 sent, 4 by its items", patient(visit(84, hbi=5, hbi_components=hbi_items(1, 1, 2, 0))), (), "R2.3"),
+    ("HBI 6 sent, 4 by its items", patient(visit(84, hbi=6, hbi_components=hbi_items(1, 1, 2, 0))),
+     ("total_disagrees",), "R2.3"),
     ("SES-CD 4 sent, 3 by its segments", patient(visit(84, ses_cd=4, ses_cd_segments={"ileum": SEGMENT})), (), "R1.9"),
     ("SES-CD 5 sent, 3 by its segments", patient(visit(84, ses_cd=5, ses_cd_segments={"ileum": SEGMENT})),
      ("total_disagrees",), "R1.9"),

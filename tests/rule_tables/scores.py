@@ -227,6 +227,47 @@ def _partly(**segments: tuple[int | None, ...] | None) -> dict[str, Any]:
     }
 
 
+def hbi_items(
+    wellbeing: int | None, pain: int, stools: int, mass: int, *complications: str
+) -> dict[str, Any]:
+    """`hbi_components`; an item of None is left out."""
+    items = {"wellbeing": wellbeing, "abdominal_pain": pain, "liquid_stools": stools, "abdominal_mass": mass}
+    return {name: item for name, item in items.items() if item is not None} | {
+        "complications": [*complications]
+    }
+
+
+def _items(given: dict[str, Any] | None) -> str:
+    return (
+        "; ".join(f"{name.replace('_', ' ')} {said(value)}" for name, value in (given or {}).items())
+        or "none sent"
+    )
+
+
+EVERYTHING = (
+    *("arthralgia", "uveitis", "erythema_nodosum", "aphthous_ulcers", "pyoderma_gangrenosum"),
+    *("anal_fissure", "new_fistula", "abscess"),
+)
+HBI = Table(
+    "R2.3",
+    "HBI: well-being, pain, stools and mass of a day, and a point for each complication",
+    (Column("items", _items), Column("total sent", or_nothing()), Column("HBI", UNKNOWN)),
+    [
+        case(hbi_items(1, 1, 2, 0), None, 4, source="1 + 1 + 2 + 0 + 0"),
+        case(hbi_items(1, 1, 2, 0, "arthralgia"), None, 5, source="1 + 1 + 2 + 0 + 1"),
+        case(hbi_items(0, 0, 0, 0), None, 0, source="the lowest"),
+        case(hbi_items(4, 3, 60, 3, *EVERYTHING), None, 78, source="the highest: 4 + 3 + 60 + 3 + 8"),
+        case(hbi_items(0, 0, 0, 0, "erythema_nodosum", "aphthous_ulcers"), None, 2,
+             source="each by itself, though one category of the CDAI"),
+        case(hbi_items(0, 0, 0, 0, "uveitis", "uveitis"), None, 1, source="each once"),
+        case(hbi_items(None, 1, 2, 0), None, None, source="an item missing"),
+        case(hbi_items(None, 1, 2, 0), 7, 7, source="an item missing: as sent"),
+        case(hbi_items(1, 1, 2, 0), 7, 4, source="complete items replace the total"),
+        case(None, 7, 7, source="as sent"),
+    ],
+    "IG-IBD; by hand",
+)  # fmt: skip
+
 HEALTHY = (0, 0, 0, 0)
 SES_CD = Table(
     "R2.6",
@@ -276,6 +317,10 @@ REFUSED = Table(
         case("haematocrit, upper end", _visit(haematocrit_pct=70), _visit(haematocrit_pct=70.1)),
         case("weight, lower end", {"weight_kg": 20}, {"weight_kg": 19.9}),
         case("weight, upper end", {"weight_kg": 250}, {"weight_kg": 250.1}),
+        case("HBI mass", {"hbi_components": {"abdominal_mass": 3}}, {"hbi_components": {"abdominal_mass": 4}}),
+        case("HBI well-being", {"hbi_components": {"wellbeing": 4}}, {"hbi_components": {"wellbeing": 5}}),
+        case("HBI pain", {"hbi_components": {"abdominal_pain": 3}}, {"hbi_components": {"abdominal_pain": 4}}),
+        case("HBI stools", {"hbi_components": {"liquid_stools": 60}}, {"hbi_components": {"liquid_stools": 61}}),
         case("SES-CD item", scope(ileum=(3, 3, 3, 3)), scope(ileum=(4, 3, 3, 3))),
         case("impassable narrowings", scope(ileum=(3, 3, 3, 3)), scope(ileum=(3, 3, 3, 3), rectum=(3, 3, 3, 3)),
              source="R2.6: at most one"),
@@ -300,7 +345,7 @@ CARRIED = Table(
 )
 
 TABLES: tuple[Table, ...] = (
-    WORKED, DIARIES, COMPLICATIONS, HAEMATOCRITS, WEIGHTS, ROUNDING, CARRIED, COMPLAINTS, SES_CD, REFUSED,
+    WORKED, DIARIES, COMPLICATIONS, HAEMATOCRITS, WEIGHTS, ROUNDING, CARRIED, COMPLAINTS, HBI, SES_CD, REFUSED,
 )  # fmt: skip
 
 PAGE = Page(

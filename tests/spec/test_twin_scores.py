@@ -168,6 +168,31 @@ def _complaints(sent: Any, stools: Any, pain: Any) -> dict[str, Any]:
     return visit(84, **({"pro2": means} if means else {}), **({"cdai_components": diary} if diary else {}))
 
 
+@pytest.mark.parametrize(("items", "sent", "total"), tables.HBI.params())
+def test_hbi(items: dict[str, Any] | None, sent: int | None, total: int | None) -> None:
+    assert scores.hbi(_hbi_visit(items, sent)) == total
+
+
+def test_hbi_in_a_store() -> None:
+    cases = [case.values for case in tables.HBI.cases]
+    events = []
+    for count, (items, sent, _) in enumerate(cases):
+        who = {"patient_id": f"W12-{count:04}"}
+        events += [enrolment(**who), start(**who), {**_hbi_visit(items, sent), **who}]
+    store = load(emptied(OUTCOMES, CLOSED), [events])
+    found = rows(
+        store,
+        "SELECT value FROM patient_outcomes WHERE timepoint = 'week_12' AND endpoint = 'hbi_remission' "
+        "ORDER BY patient_id",
+    )
+    assert [row["value"] for row in found] == [total for *_, total in cases]
+
+
+def _hbi_visit(items: dict[str, Any] | None, sent: int | None) -> dict[str, Any]:
+    given = {name: value for name, value in (("hbi", sent), ("hbi_components", items)) if value is not None}
+    return visit(84, **given)
+
+
 @pytest.mark.parametrize(("segments", "total", "explored"), tables.SES_CD.params())
 def test_ses_cd(segments: dict[str, Any], total: int | None, explored: int) -> None:
     score = endoscopy(visit(0, **segments))

@@ -13,7 +13,7 @@ from twin.numbers import exact
 from twin.patients import counting_enrolment, last_dose_on, start_order
 from twin.protocols import Rules
 from twin.records import Event, History, clinical_date
-from twin.scores import Body, computed_cdai, endoscopy
+from twin.scores import Body, computed_cdai, endoscopy, hbi_of_components
 
 Row = dict[str, Any]
 
@@ -112,6 +112,9 @@ def _of_visit(history: History, patient: Row, visit: Event, rules: Rules) -> lis
     reported = visit.get("cdai")
     if total is not None and reported is not None and abs(exact(reported) - total) > 1:
         found.append("total_disagrees")
+    index = hbi_of_components(visit)
+    if index is not None and visit.get("hbi") is not None:
+        found += ["total_disagrees"] if abs(exact(visit["hbi"]) - index) > 1 else []
     scope = endoscopy(visit)
     if scope is not None and scope.segments is not None and visit.get("ses_cd") is not None:
         found += ["total_disagrees"] if abs(exact(visit["ses_cd"]) - scope.total) > 1 else []

@@ -105,6 +105,22 @@ def cdai(visit: Event, body: Body, rules: Rules = FU2025) -> Fraction | None:
     return None if reported is None else exact(reported)
 
 
+def hbi_of_components(visit: Event) -> Fraction | None:
+    """The HBI from its five items, each complication once (R2.3); None where one is missing."""
+    given = visit.get("hbi_components") or {}
+    items = [given.get(name) for name in ("wellbeing", "abdominal_pain", "liquid_stools", "abdominal_mass")]
+    complications = given.get("complications")
+    if complications is None or None in items:
+        return None
+    return sum((exact(item) for item in items), Fraction(len(set(complications))))
+
+
+def hbi(visit: Event) -> Fraction | None:
+    """The HBI of a visit: from complete components, else as reported."""
+    total, reported = hbi_of_components(visit), visit.get("hbi")
+    return total if total is not None or reported is None else exact(reported)
+
+
 @dataclass(frozen=True)
 class Endoscopy:
     """A SES-CD: its total and, unless the site sent a total only, the explored segments."""

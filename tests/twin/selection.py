@@ -12,7 +12,7 @@ from twin.biomarkers import is_normal, result, upper_limit
 from twin.numbers import exact, stored
 from twin.protocols import FU2025, Rules, Window
 from twin.records import Event, History, clinical_date, clock_time
-from twin.scores import Body, Endoscopy, cdai, complaints, endoscopy
+from twin.scores import Body, Endoscopy, cdai, complaints, endoscopy, hbi
 from twin.selection_order import tie_order
 
 SCORES = ("cdai", "hbi", "stool_frequency", "abdominal_pain", "pro2", "ses_cd")
@@ -56,10 +56,9 @@ def measurements(history: History, patient: dict[str, Any], height_cm: Any, rule
         body = Body(sex, height_cm, haematocrit[0], weight[0])
         stools, pain = complaints(visit)
         weighted = None if stools is None or pain is None else 2 * stools + 5 * pain  # R2.1c
-        hbi = visit.get("hbi")
         numbers = {
             "cdai": cdai(visit, body, rules),
-            "hbi": None if hbi is None else exact(hbi),
+            "hbi": hbi(visit),
             "stool_frequency": stools,
             "abdominal_pain": pain,
             "pro2": weighted,

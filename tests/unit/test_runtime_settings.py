@@ -126,6 +126,40 @@ def test_sasl_reaches_both_clients_and_the_password_never_a_text(monkeypatch: py
     assert "s3cret-word" not in repr(settings)
 
 
+def test_a_password_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("s3cret-word\n", encoding="utf-8")
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
+    monkeypatch.setenv("KAFKA_SASL_USERNAME", "week12")
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD_FILE", str(file))
+    settings = load_settings()
+    assert settings.kafka_options()["sasl_plain_password"] == "s3cret-word"
+    assert "s3cret-word" not in f"{settings!r} {settings.model_dump_json()}"
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD", "other")
+    with pytest.raises(SettingsError, match=r"^KAFKA_SASL_PASSWORD_FILE: KAFKA_SASL_PASSWORD is given too"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read .No such file"),
+        (b"", "password alone"),
+        (b"a\nb\n", "password alone"),
+        (b"\xff", "not text"),
+    ],
+)
+def test_a_file_that_holds_no_password_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("KAFKA_SSL_PASSWORD_FILE", str(file))
+    with pytest.raises(SettingsError, match=f"^KAFKA_SSL_PASSWORD_FILE: .*{reason}"):
+        load_settings()
+
+
 def test_tls_gives_a_context_that_checks_names() -> None:
     context = load_settings(kafka_security_protocol="SSL").kafka_options()["ssl_context"]
     assert context.check_hostname

@@ -276,6 +276,23 @@ def test_total_and_segments(total: int, segments: dict[str, Any], expected: list
     assert [warning.code for warning in event_warnings(event)] == expected
 
 
+@pytest.mark.parametrize(
+    ("total", "expected"), [(4, []), (5, []), (6, ["total_disagrees"]), (2, ["total_disagrees"])]
+)
+def test_total_and_items_of_the_hbi(total: int, expected: list[str]) -> None:
+    items = {
+        "wellbeing": 1,
+        "abdominal_pain": 1,
+        "liquid_stools": 2,
+        "abdominal_mass": 0,
+        "complications": [],
+    }
+    event = parse("visit", hbi=total, hbi_components=items)
+    assert [(warning.path, warning.code) for warning in event_warnings(event)] == [
+        ("hbi", code) for code in expected
+    ]
+
+
 def test_ses_cd_example_of_the_rules() -> None:
     # R2.6: ileum 2,2,3,0 + right 1,1,2,0 + left 0,0,1,1 + rest 0 = 13
     names = ("ulcer_size", "ulcerated_surface", "affected_surface", "narrowing")

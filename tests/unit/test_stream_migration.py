@@ -29,10 +29,12 @@ the tables of layout {} of {} are not what they were: write down the layout that
 one a number and a step in services/{}/layouts.py, and its digest here
 """
 DIGESTS = {
-    ("outcomes", 2): "a7a6110512275c4f",
+    ("outcomes", 4): "6fbd31e5ab5e0f13",
     ("safety", 1): "1d78ddedac1c137a",
 }
 """What the newest layouts are."""
+PASSED = {("outcomes", 3)}
+"""Steps on the way to the next, with which no version ended."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_no_table_changes_without_a_layout_of_its_own(name: str, tmp_path: Path)
     assert {(name, NEWEST[name]): found}.items() <= DIGESTS.items(), CHANGED.format(NEWEST[name], name, name)
     numbers = [layout.number for layout in DEFINITIONS[name].layouts]
     assert numbers == [*range(1, NEWEST[name] + 1)]
-    assert {(name, number) for number in numbers[:-1]} <= {*OLD}
+    assert {(name, number) for number in numbers[:-1]} - PASSED <= {*OLD}
 
 
 @pytest.mark.parametrize(("name", "number"), OLD)
@@ -165,7 +167,7 @@ def test_each_step_is_told_of(old: Path, caplog: pytest.LogCaptureFixture) -> No
     [
         (
             "99",
-            "of layout 99, written by a newer version of week12 .this one knows 2.: start that version again",
+            "of layout 99, written by a newer version of week12 .this one knows 4.: start that version again",
         ),
         ("ff08149252e41f3c", "by a version of week12 that this one knows nothing of: move it aside"),
         ("", "knows nothing of: move it aside"),

@@ -33,11 +33,17 @@ found AS (
     QUALIFY row_number() OVER (PARTITION BY patient_key ORDER BY on_date, site_id, event_id) > 1
     UNION ALL
     SELECT site_id, patient_id, NULL, 'no_enrolment', NULL, last_event_at FROM patients WHERE enrolled_on IS NULL
-    UNION ALL  -- R1.9, the SES-CD among the warnings
+    UNION ALL  -- R1.9
     SELECT v.site_id, v.patient_id, v.event_id, 'total_disagrees', 'CDAI', v.recorded_at
     FROM current_records AS v
     JOIN first_cdais AS m USING (record_key)
     WHERE v.event_type = 'visit' AND abs(v.cdai_reported - m.value) > 1
+    UNION ALL
+    SELECT site_id, patient_id, event_id, 'total_disagrees', 'HBI', recorded_at
+    FROM current_records WHERE abs(hbi_reported - hbi) > 1
+    UNION ALL
+    SELECT site_id, patient_id, event_id, 'total_disagrees', 'SES-CD', recorded_at
+    FROM current_records WHERE abs(ses_cd_reported - ses_cd) > 1
     UNION ALL  -- R1.8
     SELECT v.site_id, v.patient_id, v.event_id, 'cdai_imputed', NULL, v.recorded_at
     FROM current_records AS v
@@ -48,7 +54,7 @@ found AS (
         coalesce((resumed_on - on_date) || ' days', 'not resumed'), recorded_at
     FROM interruptions
     UNION ALL
-    SELECT site_id, patient_id, event_id, unnest(warnings), CASE event_type WHEN 'visit' THEN 'SES-CD' END, recorded_at
+    SELECT site_id, patient_id, event_id, unnest(warnings), NULL, recorded_at
     FROM current_records WHERE warnings IS NOT NULL
 )
 SELECT site_id, patient_id, event_id, rule, words || coalesce(': ' || particulars, '') AS detail, found_at
