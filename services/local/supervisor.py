@@ -15,7 +15,7 @@ from services.broker import Broker, BrokerProblem
 from services.broker.process import is_free
 from services.local.child import Child
 from services.runtime.errors import OperatorError
-from services.runtime.places import Place, places
+from services.runtime.places import BRINGING_UP, Place, places
 from services.runtime.settings import Settings
 
 READY_SECONDS = 60.0
@@ -142,7 +142,10 @@ class Supervisor:
                 raise OperatorError(str(problem)) from None
 
     def wait_until_ready(self) -> None:
-        """Return when every service can do its work; raises OperatorError where one ends or takes too long."""
+        """Return when every service can do its work; raises OperatorError where one ends or takes too long.
+
+        A store that has to be brought up to this version may take as long as that takes.
+        """
         deadline = time.monotonic() + READY_SECONDS
         waiting = list(self.children)
         while waiting := [child for child in waiting if not child.ready(self._client)]:
@@ -150,7 +153,11 @@ class Supervisor:
                 if not child.running:
                     raise OperatorError(_why_ended(child))
             if time.monotonic() > deadline:
-                raise OperatorError(_why_unready(waiting[0], self._client))
+                busy = [child for child in waiting if BRINGING_UP in child.unready_parts(self._client)]
+                if not busy:
+                    raise OperatorError(_why_unready(waiting[0], self._client))
+                self._say(f"{busy[0].place.service} is not ready yet: {busy[0].unready_parts(self._client)}")
+                deadline = time.monotonic() + READY_SECONDS
             time.sleep(POLL_SECONDS)
         for kept in self._kept:
             kept.started_at = time.monotonic()

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from services.runtime.settings import Settings
 
+BRINGING_UP = "being brought up to this version"
+"""What `/health/ready` of a service says of its store while that is so; it may take long."""
+
 
 @dataclass(frozen=True)
 class Place:

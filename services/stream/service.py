@@ -19,26 +19,23 @@ import faust
 from fastapi import FastAPI
 from yarl import URL
 
-from schemas.protocol import Protocol, ProtocolError, load_protocol
 from services.broker import BrokerProblem, TopicProblem
 from services.broker.topics import ensure_topics
 from services.runtime.clock import today
-from services.runtime.erasure_key import ErasureKey
 from services.runtime.errors import OperatorError
 from services.runtime.metrics import Metrics
 from services.runtime.serve import serve
 from services.runtime.settings import Settings
 from services.runtime.tokens import TokenStore
-from services.stream.definition import StoreDefinition, by_place
+from services.stream.definition import StoreDefinition
 from services.stream.gauges import GaugeKeeper, Gauges
 from services.stream.measures import prepare_counters
-from services.stream.migration import ReadAgain
 from services.stream.node import Node
+from services.stream.opening import open_while_answering
 from services.stream.processor import Processor
 from services.stream.publisher import Outbox, Publisher
-from services.stream.replay import read_again
 from services.stream.settling import Settling
-from services.stream.store import Applied, EventStore, why_not
+from services.stream.store import Applied, why_not
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +43,6 @@ STOP_SECONDS = 8.0
 RETRY_SECONDS = 1.0
 CALENDAR_SECONDS = 20.0
 SCRUB_SECONDS = 5.0
-TELL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -75,8 +71,7 @@ class FaustHolder:
 async def run(settings: Settings, design: Design, stop: asyncio.Event) -> None:
     """Run until `stop`. Raises OperatorError for what the operator must put right."""
     metrics = Metrics(design.definition.name)
-    # In a thread, for the store of an earlier version may have to be read again from Kafka first.
-    store = await asyncio.to_thread(open_service_store, settings, design.definition, stop.is_set)
+    store = await open_while_answering(settings, design.definition, design.port(settings), metrics, stop)
     node = Node(settings, store, metrics)
     if design.hurried:
         node.linger_seconds = 0.0
@@ -99,68 +94,6 @@ async def run(settings: Settings, design: Design, stop: asyncio.Event) -> None:
         node.close()
     if streaming.done():
         streaming.result()
-
-
-def open_service_store(
-    settings: Settings, definition: StoreDefinition, stopping: Callable[[], bool] = lambda: False
-) -> EventStore:
-    """The service's store in the data folder, as of today, brought up to this version.
-
-    Raises OperatorError where it cannot be used, or where `stopping` while it is read again from Kafka.
-    """
-    try:
-        protocols = [load_protocol(name) for name in settings.protocols]
-    except ProtocolError as error:
-        raise OperatorError(str(error)) from None
-    path = settings.data_dir / f"{definition.name}.duckdb"
-    erasure_key = ErasureKey.read(settings.erasure_key_path)
-    opening = partial(EventStore, path, definition, protocols, today=today(settings), erasure_key=erasure_key)
-    try:
-        try:
-            store = opening()
-        except ReadAgain:
-            changed = _read_again(settings, definition, protocols, path, stopping)
-            store = opening()
-            store.changed = changed
-    except duckdb.Error as error:
-        raise OperatorError(
-            f"{path} cannot be used ({why_not(error)}): see that its disk has room, and start again; "
-            "if that is not it, move the file aside, and it is rebuilt from Kafka"
-        ) from None
-    _remove_copies(settings, definition.name)
-    return store
-
-
-def _read_again(
-    settings: Settings,
-    definition: StoreDefinition,
-    protocols: Sequence[Protocol],
-    path: Path,
-    stopping: Callable[[], bool],
-) -> list[dict[str, object]]:
-    name = definition.name
-    log.warning("reading all events again from Kafka before anybody is answered", extra={"store": name})
-    count, told_at = 0, time.monotonic()
-
-    def advance(records: int) -> None:
-        nonlocal count, told_at
-        if stopping():
-            raise OperatorError(f"{name} was stopped while it read Kafka again; the next start begins anew")
-        count += records
-        if time.monotonic() - told_at > TELL_SECONDS:
-            told_at = time.monotonic()
-            log.info("reading again", extra={"store": name, "records": count})
-
-    changed = read_again(settings, definition, protocols, path, advance)
-    told = {"store": name, "records": count, "changed_class": by_place(changed)}
-    log.info("read again from Kafka", extra=told)
-    return changed
-
-
-def _remove_copies(settings: Settings, name: str) -> None:
-    """What an earlier run left for readers may still show patients who were erased since."""
-    for path in (settings.data_dir / "snapshots").glob(f"{name}.*"):
-        path.unlink(missing_ok=True)
 
 
 async def _keep_streaming(

@@ -31,7 +31,7 @@ from services.runtime.tokens import TokenStore
 from services.runtime.verified import read_verified
 from services.safety.definition import SAFETY
 from services.simulation.fu2025.plan import CUT
-from services.stream.service import open_service_store
+from services.stream.opening import open_service_store
 from services.stream.verify import compare, compare_published, read_snapshot, recompute
 
 DEFINITIONS = {"outcomes": OUTCOMES, "safety": SAFETY}

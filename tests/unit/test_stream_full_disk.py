@@ -20,7 +20,7 @@ from services.runtime.errors import OperatorError
 from services.runtime.settings import load_settings
 from services.simulation.registry import RegistryPlan, stream_registry
 from services.stream.decode import decode_records
-from services.stream.service import open_service_store
+from services.stream.opening import open_service_store
 from services.stream.store import EventStore
 
 UNTIL = date(2025, 6, 30)
