@@ -6,8 +6,6 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
-import duckdb
-
 from schemas.protocol import Protocol
 from schemas.protocol_model import BASELINE
 from schemas.protocol_words import reasons_to_differ
@@ -57,9 +55,7 @@ def derive_under(protocol: Protocol, events: Path, today: date, path: Path) -> N
     Its table `classes` is what `class_changes` compares: macros are compiled for a protocol, so that only the store
     itself can read its views. Raises LayoutError where another version wrote `events`.
     """
-    with duckdb.connect(":memory:") as con:
-        con.execute(f"ATTACH '{_quoted(events)}' AS store (READ_ONLY)")
-        require_layout(con, OUTCOMES.layouts, events)
+    require_layout(events, OUTCOMES.layouts)
     store = EventStore(path, OUTCOMES, [protocol], today=today, memory_limit=MEMORY_LIMIT)
     try:
         store.copy_events(events)

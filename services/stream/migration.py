@@ -66,9 +66,11 @@ def layout_of(con: Con, layouts: Sequence[Layout], path: Path) -> int:
     return int(written)
 
 
-def require_layout(con: Con, layouts: Sequence[Layout], path: Path) -> None:
-    """Raise LayoutError where the attached `store`, which is only read, is not of the newest layout."""
-    number = layout_of(con, layouts, path)
+def require_layout(path: Path, layouts: Sequence[Layout]) -> None:
+    """Raise LayoutError where the store at rest in a file, which is only read, is not of the newest layout."""
+    with duckdb.connect(":memory:") as con:
+        con.execute("ATTACH '{}' AS store (READ_ONLY)".format(str(path).replace("'", "''")))
+        number = layout_of(con, layouts, path)
     if number != layouts[-1].number:
         raise LayoutError(
             f"{path} is of layout {number}, and this version reads layout {layouts[-1].number}: "
