@@ -8,6 +8,7 @@ pytest_plugins = [
     "plugins.brokers",
     "plugins.readings",
     "plugins.services",
+    "plugins.sharing",
     "plugins.whole_run",
 ]
 

@@ -1,9 +1,11 @@
 """Stores in memory for tests: events in, rows out, by the same code that the services run."""
 
+import atexit
 import json
 import os
 import shutil
 import tempfile
+import uuid
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +14,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from schemas import canonical_json, content_hash, parse_event, record_key
 from schemas.protocol import Protocol, load_protocol
 from schemas.topics import EVENT_TOPICS
 from services.outcomes.definition import OUTCOMES
+from services.runtime.erasure_key import ErasureKey
 from services.safety.definition import SAFETY
 from services.stream.decode import decode_records
 from services.stream.definition import StoreDefinition
@@ -66,13 +71,36 @@ def open_store(
     today: date,
     path: Path | None = None,
     protocols: Sequence[Protocol] = (FU2025,),
+    erasure_key: ErasureKey | None = None,
 ) -> EventStore:
-    """A store of its own in a temporary folder."""
+    """A store of its own in a temporary folder.
+
+    A new one is a copy of one that is made once: making all its tables and views takes a second.
+    """
     place = path or temporary_path(definition.name)
-    store = EventStore(place, definition, protocols, today=today)
+    if definition in (OUTCOMES, SAFETY) and not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_new(definition, protocols), place)
+        with duckdb.connect(str(place)) as con:
+            con.execute("UPDATE clock SET today = ?", [today])
+            con.execute("UPDATE store_info SET value = ? WHERE name = 'epoch'", [uuid.uuid4().hex])
+    store = EventStore(place, definition, protocols, today=today, erasure_key=erasure_key)
     if path is None:  # with the store, for a run opens thousands, and memory is what they lie in
         weakref.finalize(store, shutil.rmtree, place.parent, ignore_errors=True)
     return store
+
+
+_NEW: dict[str, Path] = {}
+
+
+def _new(definition: StoreDefinition, protocols: Sequence[Protocol]) -> Path:
+    """A new store by these definitions, at rest; the same one for all who ask."""
+    key = definition.name + "".join(protocol.model_dump_json() for protocol in protocols)
+    if key not in _NEW:
+        _NEW[key] = temporary_path(definition.name)
+        atexit.register(shutil.rmtree, _NEW[key].parent, ignore_errors=True)
+        EventStore(_NEW[key], definition, protocols, today=date(2000, 1, 1)).close()
+    return _NEW[key]
 
 
 @cache

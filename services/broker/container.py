@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _DATA = "/var/lib/kafka/data"
 OWNER = "org.week12.owner"
 """The label with the process id of whoever started a container."""
+_JAVA_OPTIONS = ("JAVA_TOOL_OPTIONS",)
+"""Variables of the shell that reach any Java, and so the one in the container too."""
 _START_WITHIN_S = 120
 _STOP_WITHIN_S = 10
 _POLL_S = 0.1
@@ -171,7 +173,8 @@ class ContainerKafka(OnLoopback):
             **self._properties,
         }
         named = {f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in properties.items()}
-        return {**named, "KAFKA_HEAP_OPTS": "-Xmx512m"}
+        java = {name: os.environ[name] for name in _JAVA_OPTIONS if name in os.environ}
+        return {**named, **java, "KAFKA_HEAP_OPTS": "-Xmx512m"}
 
     def _make_data_dir(self) -> None:
         try:

@@ -12,23 +12,16 @@ from kafka.admin import KafkaAdminClient
 from plugins.brokers import KINDS, shared_broker
 
 from schemas.topics import ALERT_ACTIONS, DEAD_LETTERS, EVENT_TOPICS, TOPICS
-from services.broker import Broker, BrokerKind, TopicDifference, TopicProblem, open_broker
+from services.broker import Broker, TopicDifference, TopicProblem
 from services.broker.topics import end_offsets, ensure_topics, topic_ids
-from services.testing.plugin import start_or_skip
 
 DAY_MS = 24 * 60 * 60 * 1000
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=KINDS, scope="module")
 def broker(request: pytest.FixtureRequest) -> Broker:
     """Each kind of broker in turn, shared by the whole run."""
     return shared_broker(request, request.param)
-
-
-@pytest.fixture(params=KINDS)
-def own_broker(request: pytest.FixtureRequest, make_broker: Callable[[BrokerKind], Broker]) -> Broker:
-    """Each kind of broker in turn, started for this test alone, to be killed and restarted at will."""
-    return make_broker(request.param)
 
 
 def client(broker: Broker) -> dict[str, Any]:
@@ -149,25 +142,14 @@ def test_records_of_a_partition_keep_their_order(broker: Broker, fresh_topic: st
 # Topics
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def module_broker(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Broker]:
-    """Each kind of broker in turn, apart from the shared ones: its topics come and go."""
-    broker = open_broker(request.param, tmp_path_factory.mktemp(request.param))
-    start_or_skip(broker)
-    yield broker
-    broker.discard()
-
-
 @pytest.fixture
-def clean_broker(module_broker: Broker) -> Broker:
-    """A broker without any topic."""
-    admin = KafkaAdminClient(**client(module_broker))
+def clean_broker(broker: Broker) -> Broker:
+    """A broker without any topic: whoever uses it later makes the topics anew."""
+    admin = KafkaAdminClient(**client(broker))
     admin.delete_topics(admin.list_topics())
     assert eventually(lambda: admin.list_topics() == [], within_s=10)
     admin.close()
-    return module_broker
+    return broker
 
 
 def test_topics_are_made_once_as_the_contract_says(clean_broker: Broker) -> None:
@@ -304,46 +286,44 @@ def test_only_the_broker_that_keeps_data_says_so(broker: Broker) -> None:
     assert broker.bootstrap_servers.startswith("127.0.0.1:")
 
 
-def test_what_was_acknowledged_survives_a_kill_where_data_is_kept(
-    own_broker: Broker, fresh_topic: str
-) -> None:
-    make_topic(own_broker, fresh_topic)
+def test_what_was_acknowledged_survives_a_kill_where_data_is_kept(broker: Broker, fresh_topic: str) -> None:
+    make_topic(broker, fresh_topic)
     values = [f"{number}".encode() for number in range(500)]
-    produce(own_broker, fresh_topic, values)
-    ids, address = topic_ids(client(own_broker), [fresh_topic]), own_broker.bootstrap_servers
+    produce(broker, fresh_topic, values)
+    ids, address = topic_ids(client(broker), [fresh_topic]), broker.bootstrap_servers
 
-    own_broker.kill()
-    assert own_broker.pid is None
-    own_broker.start()
+    broker.kill()
+    assert broker.pid is None
+    broker.start()
 
-    assert own_broker.bootstrap_servers == address
-    if own_broker.keeps_data:
-        assert topic_ids(client(own_broker), [fresh_topic]) == ids
-        assert [record.value for record in fetch(own_broker, fresh_topic)] == values
+    assert broker.bootstrap_servers == address
+    if broker.keeps_data:
+        assert topic_ids(client(broker), [fresh_topic]) == ids
+        assert [record.value for record in fetch(broker, fresh_topic)] == values
     else:
-        assert topic_ids(client(own_broker), [fresh_topic]) == {}
-        make_topic(own_broker, fresh_topic)
-        assert topic_ids(client(own_broker), [fresh_topic]) != ids
-        assert fetch(own_broker, fresh_topic) == []
+        assert topic_ids(client(broker), [fresh_topic]) == {}
+        make_topic(broker, fresh_topic)
+        assert topic_ids(client(broker), [fresh_topic]) != ids
+        assert fetch(broker, fresh_topic) == []
 
 
-def test_a_polite_stop_keeps_data_and_leaves_no_process(own_broker: Broker, fresh_topic: str) -> None:
-    make_topic(own_broker, fresh_topic)
-    produce(own_broker, fresh_topic, [b"v"])
-    first = own_broker.pid
+def test_a_polite_stop_keeps_data_and_leaves_no_process(broker: Broker, fresh_topic: str) -> None:
+    make_topic(broker, fresh_topic)
+    produce(broker, fresh_topic, [b"v"])
+    first = broker.pid
     assert first is not None
     began = time.monotonic()
-    own_broker.stop()
-    own_broker.stop()
+    broker.stop()
+    broker.stop()
     assert time.monotonic() - began < 12
-    assert own_broker.pid is None
+    assert broker.pid is None
     assert not exists(first)
 
-    own_broker.start()
-    second = own_broker.pid
-    own_broker.start()  # runs already
-    assert own_broker.pid == second
-    assert bool(topic_ids(client(own_broker), [fresh_topic])) == own_broker.keeps_data
+    broker.start()
+    second = broker.pid
+    broker.start()  # runs already
+    assert broker.pid == second
+    assert bool(topic_ids(client(broker), [fresh_topic])) == broker.keeps_data
 
 
 def test_topics_are_never_made_by_asking_for_them(

@@ -7,6 +7,7 @@ always fails.
 """
 
 import gc
+import os
 import uuid
 from collections.abc import Callable, Generator, Iterator
 
@@ -27,6 +28,9 @@ EMBEDDED_AND_KAFKA = ["embedded", pytest.param("kafka", marks=pytest.mark.real_k
 """For what the services do on any broker."""
 # Compaction within a test's patience; nothing else differs from the server that users get.
 EAGER_CLEANER = {"log.cleaner.backoff.ms": "200"}
+
+# Half the work of a start goes into compiling what runs for seconds only; nothing else differs either.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 MakeBroker = Callable[[BrokerKind], Broker]
 

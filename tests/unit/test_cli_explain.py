@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from stores import FU2025, OUTCOMES, SAFETY, load
+from stores import OUTCOMES, SAFETY, load, open_store
 from twin.builders import adverse_event, enrolment, on, rescue, start, visit
 
 from services.broker.process import free_port
 from services.cli import main
-from services.stream.store import EventStore
 
 PATIENT = "W12-0001"
 EVENTS: list[dict[str, Any]] = [
@@ -31,7 +30,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both stores of the usual patient, as of day 200."""
     folder = tmp_path_factory.mktemp("stores")
     for definition in (OUTCOMES, SAFETY):
-        store = EventStore(folder / f"{definition.name}.duckdb", definition, [FU2025], today=on(200))
+        store = open_store(definition, on(200), folder / f"{definition.name}.duckdb")
         load(store, [EVENTS]).close()
     return folder
 

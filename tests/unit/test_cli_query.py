@@ -13,14 +13,11 @@ from typing import Any
 import duckdb
 import pytest
 from click.testing import CliRunner, Result
+from stores import OUTCOMES, SAFETY, open_store
 
-from schemas.protocol import load_protocol
 from services.broker.process import free_port
 from services.cli import main
-from services.outcomes.definition import OUTCOMES
-from services.safety.definition import SAFETY
 from services.stream.files import compute_stores
-from services.stream.store import EventStore
 
 COMMON = {"site_id": "S01", "patient_id": "CD-0001", "version": 1, "recorded_at": "2025-01-02T09:00:00Z"}
 EVENTS: list[dict[str, Any]] = [
@@ -60,10 +57,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stores")
     lines = folder / "events.jsonl"
     lines.write_text("".join(json.dumps({**COMMON, **event}) + "\n" for event in EVENTS))
-    opened = [
-        EventStore(folder / f"{d.name}.duckdb", d, [load_protocol("fu2025")], today=date(2025, 2, 1))
-        for d in (OUTCOMES, SAFETY)
-    ]
+    opened = [open_store(d, date(2025, 2, 1), folder / f"{d.name}.duckdb") for d in (OUTCOMES, SAFETY)]
     loaded = compute_stores([lines], opened)
     assert not loaded.rejects
     for store in opened:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from stores import (
-    FU2025,
     OUTCOMES,
     SAFETY,
     KafkaRecord,
@@ -66,7 +65,7 @@ def store(definition: StoreDefinition, tmp_path: Path) -> Iterator[EventStore]:
 
 
 def open_with_key(definition: StoreDefinition, path: Path, key: ErasureKey = KEY) -> EventStore:
-    return EventStore(path, definition, [FU2025], today=TODAY, erasure_key=key)
+    return open_store(definition, TODAY, path, erasure_key=key)
 
 
 def announced(*patients: str, key: ErasureKey = KEY) -> dict[tuple[str, int], list[KafkaRecord]]:
