@@ -143,13 +143,18 @@ def test_records_of_a_partition_keep_their_order(broker: Broker, fresh_topic: st
 
 
 @pytest.fixture
-def clean_broker(broker: Broker) -> Broker:
-    """A broker without any topic: whoever uses it later makes the topics anew."""
+def clean_broker(broker: Broker) -> Iterator[Broker]:
+    """A broker without any topic, and none is left to those who use it next."""
+    forget_topics(broker)
+    yield broker
+    forget_topics(broker)
+
+
+def forget_topics(broker: Broker) -> None:
     admin = KafkaAdminClient(**client(broker))
     admin.delete_topics(admin.list_topics())
     assert eventually(lambda: admin.list_topics() == [], within_s=10)
     admin.close()
-    return broker
 
 
 def test_topics_are_made_once_as_the_contract_says(clean_broker: Broker) -> None:
