@@ -21,7 +21,7 @@ from services.testing.authority import Authority
 
 NODES = 3
 MECHANISM = "SCRAM-SHA-512"
-_POLL_S = 0.1
+_POLL_S = 0.3  # each look is a TLS and SCRAM handshake or two
 _JAAS = 'org.apache.kafka.common.security.scram.ScramLoginModule required username="{}" password="{}";'
 
 

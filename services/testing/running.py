@@ -27,8 +27,8 @@ PROCESSORS = ("outcomes", "safety")
 
 _PROGRAM = (sys.executable, "-P", "-c", "from services.cli import main; main()")
 _CHUNK = 500
-_STOP_WITHIN_S = 15.0
-_POLL_S = 0.02
+_STOP_WITHIN_S = 30.0
+_POLL_S = 0.1  # each look costs the service some milliseconds, which others may want
 
 
 class RunningServices:

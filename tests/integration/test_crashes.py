@@ -19,7 +19,7 @@ from services.simulation.registry import RegistryPlan, stream_registry
 
 UNTIL = date(2025, 6, 30)
 PLAN = RegistryPlan(
-    patients=150, sites=4, events=5_500, seed=7, until=UNTIL, late=0.1, corrections=0.06, retractions=0.01
+    patients=100, sites=4, events=3_300, seed=7, until=UNTIL, late=0.1, corrections=0.06, retractions=0.01
 )
 VICTIMS = Random(3).sample(["outcomes", "safety", "ingest", "broker"], 10, counts=[3, 2, 3, 2])
 A_PORTION = PLAN.events // (len(VICTIMS) + 1)

@@ -18,8 +18,8 @@ from services.simulation.registry import RegistryPlan, stream_registry
 from services.testing.plugin import start_or_skip
 
 UNTIL = date(2025, 6, 30)
-PLAN = RegistryPlan(patients=60, sites=3, events=2_400, seed=11, until=UNTIL, corrections=0.05)
-FIRST, SECOND, THIRD = slice(0, 800), slice(800, 1_600), slice(1_600, None)
+PLAN = RegistryPlan(patients=40, sites=3, events=1_500, seed=11, until=UNTIL, corrections=0.05)
+FIRST, SECOND, THIRD = slice(0, 500), slice(500, 1_000), slice(1_000, None)
 
 
 @pytest.mark.real_kafka

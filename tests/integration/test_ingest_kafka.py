@@ -1,11 +1,10 @@
 """Ingest on a fake, the embedded broker and Apache Kafka: one behaviour; then what only brokers show."""
 
 import asyncio
-import gc
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -29,15 +28,6 @@ from services.runtime.settings import Settings, load_settings
 from services.testing.topics import TopicRecord, read_topics
 
 LABS = EVENT_TOPICS["lab"]
-
-# kafka-python leaves the sockets of failed connections to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
-
-@pytest.fixture(autouse=True)
-def _leave_no_sockets() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 def make_topics(settings: Settings) -> None:

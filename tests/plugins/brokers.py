@@ -6,10 +6,9 @@ fail instead with WEEK12_REQUIRE_KAFKA=1 and WEEK12_REQUIRE_DOCKER=1. A broker t
 always fails.
 """
 
-import gc
 import os
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -33,26 +32,6 @@ EAGER_CLEANER = {"log.cleaner.backoff.ms": "200"}
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 MakeBroker = Callable[[BrokerKind], Broker]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where brokers come and go, kafka-python leaves sockets of failed connections to the garbage collector."""
-    for item in items:
-        if _brokers_go_away(item):
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Collect them before the next test, which would have to answer for them."""
-    done = yield
-    if _brokers_go_away(item):
-        gc.collect()
-    return done
-
-
-def _brokers_go_away(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(name) for name in ("real_kafka", "crash"))
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from services.stream.definition import StoreDefinition
 from services.stream.files import compute_stores
 from services.stream.settling import settle
 
-FEW = settings(max_examples=12)
+FEW = settings(max_examples=8)
 """A law that is broken shows in few examples; `--hypothesis-profile=explore` leaves more room elsewhere."""
 
 BOTH = pytest.mark.parametrize("definition", [OUTCOMES, SAFETY], ids=["outcomes", "safety"])
@@ -113,7 +113,7 @@ def test_as_of_a_date_is_what_that_day_shows(definition: StoreDefinition, case: 
 
 
 @BOTH
-@settings(max_examples=6)
+@settings(max_examples=5)
 @given(case=cases(), known_at=st.sampled_from(KNOWN_DAYS), data=st.data())
 def test_known_on_a_date_is_what_its_versions_give(
     definition: StoreDefinition, case: Case, known_at: date, data: st.DataObject

@@ -12,7 +12,7 @@ from twin.criteria import ENDPOINTS
 
 from schemas import parse_event
 
-LAWS = settings(max_examples=100, derandomize=True, deadline=None)
+LAWS = settings(max_examples=50, derandomize=True, deadline=None)
 
 
 def tables(case: Case) -> dict[str, list[dict[str, Any]]]:
