@@ -88,8 +88,8 @@ class Publisher(Service):  # type: ignore[misc]
             linger_ms=5,
             max_request_size=8 * 1024 * 1024,
         )
-        await producer.start()
         try:
+            await producer.start()
             for outbox in self.outboxes:
                 await self.node.write(outbox.begin, self.node.store)
             seen = -1

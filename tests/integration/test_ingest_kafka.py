@@ -199,7 +199,7 @@ async def test_waiting_for_a_broker_uses_up_nothing(
     try:
         await until(lambda: len(attempts) == 1, running)
         files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
-        await until(lambda: len(attempts) == 16, running)
+        await until(lambda: len(attempts) == 8, running)
         assert len(os.listdir("/proc/self/fd")) <= files + 20  # a leak of one attempt is four or more
         assert threading.active_count() <= threads + 5
     finally:
