@@ -66,7 +66,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         outcomes_port=free_port(),
         safety_port=free_port(),
         today=CUT,
-        fetch_max_wait_ms=20,
+        fetch_max_wait_ms=100,
     )
     roles = ["submitter", "registry_lead", "safety_officer"]
     token = TokenStore(settings.tokens_path).add("all", roles)
