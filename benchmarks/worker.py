@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer
 from benchmarks.kafka import Reached
 from services.outcomes.service import DESIGN
 from services.runtime.collector import relax_collector
+from services.runtime.interpreter import hand_over_sooner
 from services.runtime.logs import configure_logs
 from services.runtime.memory import tame_allocators
 from services.runtime.settings import Settings, load_settings
@@ -69,6 +70,7 @@ async def _run(settings: Settings) -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     relax_collector()
+    hand_over_sooner()
     await service.run(settings, DESIGN, stop)
 
 

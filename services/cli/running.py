@@ -7,6 +7,7 @@ import uvloop
 
 from services.runtime.collector import relax_collector
 from services.runtime.errors import OperatorError
+from services.runtime.interpreter import hand_over_sooner
 from services.runtime.logs import configure_logs
 from services.runtime.memory import tame_allocators
 from services.runtime.serve import stop_on_signals
@@ -31,6 +32,7 @@ async def _until_stopped(settings: Settings, design: Design) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
     relax_collector()
+    hand_over_sooner()
     name, port = design.definition.name, design.port(settings)
     click.echo(f"{name} on http://{settings.host}:{port}, Ctrl-C to stop", err=True)
     await run(settings, design, stop)

@@ -9,7 +9,7 @@ from services.runtime.cut import Cut, source_at
 from services.runtime.tokens import Caller
 from services.stream.cache import PerCut
 from services.stream.disclosure import Figures
-from services.stream.http import Row, visible
+from services.stream.http import Row, Rows, visible
 from services.stream.node import Node
 
 RATES = Figures(
@@ -40,6 +40,10 @@ ORDERS = {
 }
 
 
+NOWHERE = ""
+"""All timepoints that no protocol has share one empty answer."""
+
+
 class CohortReader:
     """Asks the store for figures, at most once a commit. A cut of None is today's.
 
@@ -59,40 +63,45 @@ class CohortReader:
         self, caller: Caller, cut: Cut | None, timepoint: str | None = None, *, shared: bool = False
     ) -> list[Row]:
         """`cohort_rates`, of one timepoint or of all, which costs several times as much."""
-        return _fit(await self._part("cohort_rates", cut, timepoint), RATES, caller, shared)
+        return _fit(await self._part("cohort_rates", timepoint).get(cut), RATES, caller, shared)
+
+    async def recent_rates(
+        self, caller: Caller, cut: Cut | None, timepoint: str | None = None, *, shared: bool = False
+    ) -> list[Row]:
+        """`rates`, which of one timepoint may be a commit behind while data stream in (`PerCommit.recent`)."""
+        return _fit(await self._part("cohort_rates", timepoint).recent(cut), RATES, caller, shared)
 
     async def changes(
         self, caller: Caller, cut: Cut | None, timepoint: str | None = None, *, shared: bool = False
     ) -> list[Row]:
         """`cohort_changes`."""
-        return _fit(await self._part("cohort_changes", cut, timepoint), CHANGES, caller, shared)
+        return _fit(await self._part("cohort_changes", timepoint).get(cut), CHANGES, caller, shared)
 
     async def funnel(
         self, caller: Caller, cut: Cut | None, timepoint: str | None = None, *, shared: bool = False
     ) -> list[Row]:
         """`cohort_funnel`, without what `rates` would not show of the same centre or of all."""
-        rows = visible(await self._part("cohort_funnel", cut, timepoint), caller)
+        rows = visible(await self._part("cohort_funnel", timepoint).get(cut), caller)
         rates = await self.rates(caller, cut, timepoint, shared=shared)
         hidden = {_place(row) for row in rates if row.get("masked", False)}
         return [_less(row, hidden) for row in rows]
 
-    async def _part(self, name: str, cut: Cut | None, timepoint: str | None) -> list[Row]:
-        if timepoint is not None and timepoint not in self._timepoints:
-            return []
-        kept = (name, timepoint)
+    def _part(self, name: str, timepoint: str | None) -> PerCut[list[Row]]:
+        known = timepoint is None or timepoint in self._timepoints
+        kept = (name, timepoint if known else NOWHERE)
         if kept not in self._parts:
-            ahead = name == "cohort_rates" and timepoint is not None
-            self._parts[kept] = PerCut(self._node, partial(self._read, name, timepoint), ahead=ahead)
-        return await self._parts[kept].get(cut)
+            ahead = name == "cohort_rates" and timepoint is not None and known
+            self._parts[kept] = PerCut(self._node, partial(self._read, *kept), ahead=ahead)
+        return self._parts[kept]
 
     async def _read(self, name: str, timepoint: str | None, cut: Cut | None) -> list[Row]:
         where = "" if timepoint is None else "WHERE timepoint = $timepoint"
         parameters: dict[str, object] = {} if timepoint is None else {"timepoint": timepoint}
         sql = f"SELECT * FROM {source_at(name, cut)} {where} ORDER BY protocol, timepoint, {ORDERS[name]}"
         if cut is None:
-            return await self._node.read(sql, parameters)
+            return Rows(await self._node.read(sql, parameters))
         async with self._slow:
-            return await self._node.read(sql, parameters)
+            return Rows(await self._node.read(sql, parameters))
 
 
 def _fit(rows: list[Row], figures: Figures, caller: Caller, shared: bool) -> list[Row]:

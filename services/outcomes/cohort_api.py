@@ -9,7 +9,7 @@ from starlette.responses import Response
 from services.outcomes.reading import OutcomesReader
 from services.runtime.cut import Cut
 from services.runtime.tokens import Caller
-from services.stream.http import AsOf, KnownAt, RateReader, Row, answer, matching
+from services.stream.http import AsOf, KnownAt, RateReader, Row, Rows, answer, matching
 
 Filters = dict[str, str | None]
 Shared = Annotated[
@@ -23,6 +23,11 @@ Shared = Annotated[
 BOUND = (
     "A caller bound to centres sees theirs and the pooled rows. Pooled figures are null, and the row says "
     "`masked`, where 1 to 4 patients stand behind one, in all centres or in all others than the caller's."
+)
+
+RECENT = (
+    "While data stream in and the rates of one timepoint are asked for again and again, an answer may be a quarter "
+    "of a second behind the last commit; once `/v1/progress` says that something is in the store, it is in here too."
 )
 
 
@@ -78,10 +83,13 @@ def cohort_routes(reader: OutcomesReader) -> APIRouter:
     calendar, cohort = reader.calendar, reader.cohort
 
     async def reply(ask: _Ask, caller: Caller, wanted: Filters, shared: bool, cut: Cut | None) -> Response:
-        rows = matching(await ask(caller, cut, wanted["timepoint"], shared=shared), wanted)
-        return answer(**await calendar.shown(cut), rows=rows)
+        others = {name: value for name, value in wanted.items() if name != "timepoint"}
+        rows = matching(await ask(caller, cut, wanted["timepoint"], shared=shared), others)
+        return answer(**await calendar.shown(cut), rows=rows.json if isinstance(rows, Rows) else rows)
 
-    @router.get("/cohort", summary="Rows of cohort_rates; site_id null: all centres", description=BOUND)
+    @router.get(
+        "/cohort", summary="Rows of cohort_rates; site_id null: all centres", description=f"{BOUND} {RECENT}"
+    )
     async def rates(
         caller: RateReader,
         wanted: RateFilters,
@@ -89,7 +97,7 @@ def cohort_routes(reader: OutcomesReader) -> APIRouter:
         as_of: AsOf = None,
         known_at: KnownAt = None,
     ) -> Response:
-        return await reply(cohort.rates, caller, wanted, shared, await calendar.cut(as_of, known_at))
+        return await reply(cohort.recent_rates, caller, wanted, shared, await calendar.cut(as_of, known_at))
 
     @router.get(
         "/cohort/changes",

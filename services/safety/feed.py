@@ -63,6 +63,16 @@ class News:
     reset: bool = False
 
 
+@dataclass(frozen=True)
+class _Tail:
+    """What a look at the store found: the newest number, the changes since the last look, and all counts."""
+
+    head: int
+    changes: Sequence[Change]
+    counts: list[Row]
+    epoch: str = ""
+
+
 class AlertFeed:
     """The changes of alerts, for any number of listeners."""
 
@@ -133,15 +143,21 @@ class AlertFeed:
         return f"{self._epoch}-{seq}"
 
     async def _read_tail(self) -> None:
-        head: int = (await self._node.read(HEAD))[0]["seq"]
+        tail = await self._node.in_reader(self._look)
+        if tail is None:
+            return
         if not self._epoch:
-            self._head = self._floor = head
-            self._counts = await self._node.read(COUNTS)
-            self._epoch = (await self._node.read(EPOCH))[0]["value"]
-        elif head > self._head:
-            changes = _changes(await self._node.read(CHANGES, [self._head]))
-            self._counts = await self._node.read(COUNTS)
-            self._keep(changes)
+            self._epoch, self._head, self._floor = tail.epoch, tail.head, tail.head
+        self._counts = tail.counts
+        self._keep(tail.changes)
+
+    def _look(self) -> "_Tail | None":
+        """What is new, read in one go: after each commit somebody waits for it."""
+        read = self._node.query
+        head: int = read(HEAD)[0]["seq"]
+        if not self._epoch:
+            return _Tail(head, [], read(COUNTS), read(EPOCH)[0]["value"])
+        return _Tail(head, _changes(read(CHANGES, [self._head])), read(COUNTS)) if head > self._head else None
 
     def _keep(self, changes: Sequence[Change]) -> None:
         for change in changes:

@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 WANTED_SECONDS = 2.0
 """How long after a question the next commits are followed without being asked."""
+RECENT_SECONDS = 0.25
+"""How long after its computation a value is still `recent`, whatever was committed since."""
 DATED_ANSWERS = 16
 """Other cuts whose answers are kept until the next commit."""
 
@@ -35,6 +37,9 @@ class PerCommit(Generic[T]):
         self._running: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._asked = 0.0
+        self._computed = 0.0
+        if ahead:
+            node.ahead.append(self.catch_up)
 
     async def get(self) -> T:
         """The value as of a commit not older than the last one before this call.
@@ -47,6 +52,21 @@ class PerCommit(Generic[T]):
             self._following = asyncio.create_task(self._follow())
         return self._value
 
+    async def recent(self) -> T:
+        """The value, which while each commit is followed may be that of a commit shortly before the last one.
+
+        Nobody waits then for a computation under way: under a steady stream there is always one.
+        """
+        if self._following is None or time.monotonic() - self._computed > RECENT_SECONDS:
+            return await self.get()
+        self._asked = time.monotonic()
+        return self._value
+
+    async def catch_up(self) -> None:
+        """Wait until what `recent` gives is not older than the last commit before this call."""
+        if self._following is not None:
+            await self._reach(self._node.committed.count)
+
     async def _reach(self, commit: int) -> None:
         while self._at < commit:
             if self._running is None:
@@ -57,7 +77,7 @@ class PerCommit(Generic[T]):
         try:
             at = self._node.committed.count
             self._value = await self._compute()
-            self._at = at
+            self._at, self._computed = at, time.monotonic()
         finally:
             self._running = None
 
@@ -82,10 +102,17 @@ class PerCut(Generic[T]):
 
     async def get(self, cut: Cut | None) -> T:
         """The value at that cut, as of a commit not older than the last one before this call."""
+        return await self._at(cut).get()
+
+    async def recent(self, cut: Cut | None) -> T:
+        """The value at that cut, as `PerCommit.recent`."""
+        return await self._at(cut).recent()
+
+    def _at(self, cut: Cut | None) -> PerCommit[T]:
         if cut not in self._cuts:
             if len(self._cuts) > DATED_ANSWERS:
                 del self._cuts[next(kept for kept in self._cuts if kept is not None)]
             self._cuts[cut] = PerCommit(
                 self._node, partial(self._compute, cut), ahead=self._ahead and cut is None
             )
-        return await self._cuts[cut].get()
+        return self._cuts[cut]

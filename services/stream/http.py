@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Annotated, Any
 
 import duckdb
@@ -50,6 +51,15 @@ _PARTIAL = re.compile(r"\d{4}(-\d{2})?")
 def answer(**body: Any) -> Response:
     """A JSON object: days and times in ISO 8601 (times are UTC), decimals as numbers."""
     return Response(to_json(body), media_type="application/json")
+
+
+class Rows(list[Row]):
+    """Rows that are asked for again and again: written as JSON once."""
+
+    @cached_property
+    def json(self) -> orjson.Fragment:
+        """All of them, for `answer`."""
+        return orjson.Fragment(to_json(list(self)))
 
 
 def to_json(value: Any) -> bytes:
@@ -246,9 +256,11 @@ def visible(rows: Iterable[Row], caller: Caller) -> list[Row]:
     return [row for row in rows if row["site_id"] is None or caller.may_see(row["site_id"])]
 
 
-def matching(rows: Iterable[Row], wanted: Mapping[str, object]) -> list[Row]:
+def matching(rows: list[Row], wanted: Mapping[str, object]) -> list[Row]:
     """The rows that have every value wanted; None wants nothing."""
     equal = [(name, value) for name, value in wanted.items() if value is not None]
+    if not equal:
+        return rows
     return [row for row in rows if all(row[name] == value for name, value in equal)]
 
 
@@ -352,6 +364,8 @@ def store_routes(node: Node, waiting: str, snapshots: Snapshots) -> APIRouter:
     @router.get("/progress", summary="How far the store is: counts only, for everybody")
     async def progress() -> Response:
         found = (await node.read(state))[0]
+        for catch_up in node.ahead:  # who is told that something is in the store finds it in every answer
+            await catch_up()
         return answer(
             service=node.name,
             offsets=_by_topic(found["offsets"] or []),

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar
@@ -61,6 +61,8 @@ class Node:
         self.last: Applied | None = None
         self.tell: Callable[[Applied], None] = lambda _: None
         self.traces = Traces()
+        self.ahead: list[Callable[[], Awaitable[None]]] = []
+        """Waits until an answer that is computed ahead holds the last commit."""
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decoder")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
@@ -113,11 +115,12 @@ class Node:
         self, sql: str, parameters: Sequence[object] | dict[str, object] | None = None
     ) -> list[dict[str, Any]]:
         """Rows of a query as dicts, on a cursor of its own, read to the end."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, sql, parameters)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.query, sql, parameters)
 
-    def _query(
-        self, sql: str, parameters: Sequence[object] | dict[str, object] | None
+    def query(
+        self, sql: str, parameters: Sequence[object] | dict[str, object] | None = None
     ) -> list[dict[str, Any]]:
+        """What `read` does, for work that is in a reading thread already."""
         cursor = self.store.cursor()
         try:
             found = cursor.execute(sql, parameters)

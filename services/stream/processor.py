@@ -39,13 +39,15 @@ RETRY_SECONDS = 1.0
 SILENCE_SECONDS = 10.0
 BACKLOG_RECORDS = 1_000
 """So many left in the log after a poll are a backlog: publication and gauges wait for its end."""
-BACKLOG_TRANSACTION_RECORDS = 50_000
-BACKLOG_TRANSACTION_SECONDS = 2.0
+BACKLOG_TRANSACTION_RECORDS = 100_000
+BACKLOG_TRANSACTION_SECONDS = 5.0
 """A backlog's polls share a transaction up to so many records or so long: deriving costs by patients touched."""
 LONGEST_REST_SECONDS = 0.25
+SHORT_REST = 4
+"""A service that does not linger rests so many times shorter."""
 LAG_SECONDS = 5.0
-DECODED_AHEAD = 2
-"""Decoded polls of a backlog that may wait for the writing thread; else what arrives meanwhile shares the next."""
+DECODED_AHEAD_RECORDS = 50_000
+"""Decoded records of a backlog that may wait for the writing thread; else what arrives meanwhile shares the next."""
 FETCH_BYTES = 256 * 1024
 """Per partition; bounds what waits in memory during a backlog."""
 
@@ -158,7 +160,7 @@ class Processor(Service):  # type: ignore[misc]
     async def _work(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
         """Poll and decode; stage and commit in the writing thread, while the next polls are decoded."""
         under_way = _Transaction(self.node.store, ids)
-        storing: deque[asyncio.Task[None]] = deque()
+        storing: deque[tuple[asyncio.Task[None], int]] = deque()  # and how many records each stores
         try:
             while not self.should_stop:
                 polled = await self._poll(consumer)
@@ -173,12 +175,13 @@ class Processor(Service):  # type: ignore[misc]
                     await self.node.prove_store()
                     continue
                 del polled  # half of a backlog's memory
-                storing.append(asyncio.create_task(self._store(under_way, batch, arrivals)))
+                storing.append((asyncio.create_task(self._store(under_way, batch, arrivals)), batch.records))
                 del batch
-                while len(storing) > (DECODED_AHEAD if self.node.behind else 0):
-                    await storing.popleft()
+                most = DECODED_AHEAD_RECORDS if self.node.behind else 0
+                while sum(records for _, records in storing) > most:
+                    await storing.popleft()[0]
         finally:
-            for task in storing:
+            for task, _ in storing:
                 await task
 
     async def _store(self, under_way: "_Transaction", batch: Batch, arrivals: Sequence[Arrival]) -> None:
@@ -190,7 +193,8 @@ class Processor(Service):  # type: ignore[misc]
         letters = done.applied.dead_letters
         node.traces.note(((a.topic, a.partition, a.traced) for a in done.arrivals), letters)
         node.note(done.applied)
-        self._rested = time.perf_counter() + min(done.seconds, LONGEST_REST_SECONDS)
+        rest = min(done.seconds, LONGEST_REST_SECONDS)
+        self._rested = time.perf_counter() + rest / SHORT_REST
         measure_batch(node.metrics, node.name, done.arrivals, done.applied, done.seconds)
         _log_commit(done)
 

@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import date
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +73,7 @@ ROOM_BYTES = 4 * 1024 * 1024
 """With less on the disk the store does not count as writable again, though a few bytes may find room."""
 
 NOTE_FINGERPRINT = "INSERT OR REPLACE INTO store.store_info VALUES ('fingerprint', ?)"
+NOTE_OFFSETS = "INSERT OR REPLACE INTO store.offsets SELECT unnest(?), unnest(?), unnest(?), unnest(?)"
 NO_EVENTS = "SELECT * FROM store.events LIMIT 0"
 DIRTY = (
     "SELECT DISTINCT patient_key, patient_id FROM staged UNION SELECT patient_key, patient_id FROM forgotten"
@@ -110,19 +110,14 @@ RENEWED = "INSERT INTO store.{step} BY NAME FROM temp.{step} SEMI JOIN changed_{
 
 DROP_COPIES = """
 DELETE FROM staged WHERE rowid IN (
-    SELECT number FROM (
-        SELECT *, row_number() OVER (
-            PARTITION BY record_key, version, content, recorded_at ORDER BY stored DESC, received_at, number) AS nth
-        FROM (
-            SELECT rowid AS number, record_key, version, content, recorded_at, received_at, false AS stored FROM staged
-            UNION ALL
-            SELECT NULL, record_key, version, content, recorded_at, received_at, true FROM earlier
-        )
-        SEMI JOIN (
-            SELECT record_key FROM (SELECT record_key FROM staged UNION ALL SELECT record_key FROM earlier)
-            GROUP BY record_key HAVING count(*) > 1
-        ) USING (record_key)
-    ) WHERE nth > 1 AND NOT stored
+    SELECT s.number
+    FROM (SELECT rowid AS number, record_key, version, content, recorded_at, received_at FROM staged) AS s
+    JOIN (
+        SELECT rowid AS number, record_key, version, content, recorded_at, received_at, false AS stored FROM staged
+        UNION ALL
+        SELECT NULL, record_key, version, content, recorded_at, received_at, true FROM earlier
+    ) AS o USING (record_key, version, content, recorded_at)
+    WHERE o.stored OR row(o.received_at, o.number) < row(s.received_at, s.number)
 )
 """
 """Exact copies, of a stored version or of each other, are not versions; of several the earliest received stays."""
@@ -259,6 +254,7 @@ class EventStore:
         self._snapshots: set[Path] = set()
         self._publishing = threading.Lock()  # of a snapshot, so that none can outlive an erasure
         self._plans: set[str] = set()
+        self._rows: dict[str, int] = {}  # of temporary tables, where it is known
         self._left_over = 0
         self._small: bool | None = False
         self._staged = Batch()
@@ -341,7 +337,8 @@ class EventStore:
             self._settle()  # what was staged before must be in the store, to be found there and removed
         if not self._staged.records:
             self._choose_way(batch.records)
-            self._make("staged", NO_EVENTS)
+            self._make_empty("staged", NO_EVENTS)
+        self._rows.pop("staged", None)
         self._insert_arrived("staged", events)
         self._staged.add(batch)
         self._staged.leaving.add(leaving)
@@ -368,14 +365,18 @@ class EventStore:
         if not staged.offsets and not staged.records:
             return
         self._news = []
-        with transaction(con):
-            number = self._next_batch()
-            fresh = self._take_in(staged)
-            patients = self._refresh() if fresh else 0
-            self._note_offsets(staged.offsets)
-            if self.definition.keeps_dead_letters:
-                self._note_dead_letters(staged.dead_letters)
-            started = time.perf_counter()
+        try:
+            with transaction(con):
+                number = self._next_batch()
+                fresh = self._take_in(staged)
+                patients = self._refresh() if fresh else 0
+                self._note_offsets(staged.offsets)
+                if self.definition.keeps_dead_letters:
+                    self._note_dead_letters(staged.dead_letters)
+                started = time.perf_counter()
+        except BaseException:
+            self._rows.clear()  # the temporary tables are as they were before
+            raise
         took = time.perf_counter() - started
         self._staged = Batch()
         if staged.leaving.patients or staged.leaving.marks:
@@ -446,7 +447,7 @@ class EventStore:
             number = self._next_batch()
             con.execute("UPDATE store.clock SET today = ?", [today])
             between = f"BETWEEN DATE '{min(before, today)}' + 1 AND DATE '{max(before, today)}'"
-            self._make("staged", NO_EVENTS)
+            self._make_empty("staged", NO_EVENTS)
             self._make(
                 "dirty",
                 "SELECT DISTINCT patient_key, patient_id FROM store.events "
@@ -606,8 +607,8 @@ class EventStore:
 
     def _lay_out(self) -> None:
         """Make every temporary table, empty; what prepared plans refer to must be there."""
-        self._make("staged", NO_EVENTS)
-        self._make("forgotten", FORGOTTEN)
+        self._make_empty("staged", NO_EVENTS)
+        self._make_empty("forgotten", FORGOTTEN)
         self._make("dirty", DIRTY)
         self._make("earlier", EARLIER)
         self._con.execute(SCOPE)
@@ -663,10 +664,24 @@ class EventStore:
 
     def _make(self, name: str, sql: str) -> int:
         """Fill a temporary table with a query; in a small batch without making it anew. Returns how many rows."""
-        if not self._small:
-            return self._run(f"make_{name}", f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
-        self._run(f"clear_{name}", f"DELETE FROM temp.{name}")
-        return self._run(f"fill_{name}", f"INSERT INTO temp.{name} {sql}")
+        if self._small:
+            self._clear(name)
+            self._rows[name] = self._run(f"fill_{name}", f"INSERT INTO temp.{name} {sql}")
+        else:
+            self._rows[name] = self._run(f"make_{name}", f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+        return self._rows[name]
+
+    def _make_empty(self, name: str, sql: str) -> None:
+        """Make a temporary table of a query's columns, without rows."""
+        if self._small:
+            self._clear(name)
+        else:
+            self._make(name, sql)
+
+    def _clear(self, name: str) -> None:
+        if self._rows.get(name) != 0:  # each statement counts in a small batch
+            self._run(f"clear_{name}", f"DELETE FROM temp.{name}")
+            self._rows[name] = 0
 
     def _insert_arrived(self, table: str, events: Mapping[EventType, pa.Table]) -> None:
         """Add events as they were decoded; DuckDB finds `arrived` by its name in this frame."""
@@ -686,7 +701,10 @@ class EventStore:
         """Put staged versions that are new into `events`, and all of their patients' versions into `scope`."""
         con = self._con
         self._forget(staged.tombstones)
-        erased = self._eraser.erase(staged.leaving) if staged.leaving else 0
+        erased = 0
+        if staged.leaving:
+            erased = self._eraser.erase(staged.leaving)
+            self._rows.pop("forgotten", None)
         if erased:
             for statement in self.definition.on_erasure:
                 con.execute(statement)
@@ -698,9 +716,10 @@ class EventStore:
         return self._run("keep_events", KEEP_EVENTS) + len(staged.tombstones) + erased
 
     def _forget(self, tombstones: Sequence[Tombstone]) -> None:
-        self._make("forgotten", FORGOTTEN)
+        self._make_empty("forgotten", FORGOTTEN)
         if not tombstones:
             return
+        self._rows.pop("forgotten")
         rows = [
             (t.patient_id, str(t.event_type), t.site_id, t.event_id, t.version, t.content) for t in tombstones
         ]
@@ -730,27 +749,25 @@ class EventStore:
 
     def _refresh(self) -> int:
         """Replace the rows of patients whose derived relations changed."""
+        self._news = []
         self._derive()
-        noted = 0
-        for number, statement in enumerate(self.definition.on_refresh):
-            noted = self._run(f"on_refresh_{number}", statement)
-        self._news = (
-            self._con.execute(self.definition.news).fetchall() if noted and self.definition.news else []
-        )
+        if any(self._rows[relation.name] for relation in self.definition.on_change):
+            for number, statement in enumerate(self.definition.on_refresh):
+                self._run(f"on_refresh_{number}", statement)
+            self._news = self._con.execute(self.definition.news).fetchall() if self.definition.news else []
         for step in self.definition.stored:
             self._run(f"outdated_{step.name}", OUTDATED.format(step=step.name))
-            self._run(f"renewed_{step.name}", RENEWED.format(step=step.name))
-        patients: int = self._con.execute("SELECT count(*) FROM dirty").fetchall()[0][0]
-        return patients
+            if self._rows[step.name]:
+                self._run(f"renewed_{step.name}", RENEWED.format(step=step.name))
+        return self._rows["dirty"]
 
     def _note_offsets(self, offsets: Mapping[tuple[str, int], int]) -> None:
         if not offsets:
             return
-        values = [(t, p, self._topic_ids.get(t, ""), offset) for (t, p), offset in offsets.items()]
-        self._con.execute(
-            f"INSERT OR REPLACE INTO store.offsets VALUES {', '.join(['(?, ?, ?, ?)'] * len(values))}",
-            list(chain.from_iterable(values)),
+        columns = zip(
+            *((t, p, self._topic_ids.get(t, ""), offset) for (t, p), offset in offsets.items()), strict=True
         )
+        self._con.execute(NOTE_OFFSETS, [list(column) for column in columns])
 
     def _note_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         if not letters:

@@ -87,10 +87,11 @@ async def test_the_filters_of_cohort_narrow_and_never_widen(cohort: Reading) -> 
     assert await cohort.rows("/v1/cohort", endpoint="unheard_of") == []
 
 
-async def test_a_rate_shows_a_commit_in_the_very_next_answer(small: Reading) -> None:
+async def test_a_rate_shows_what_progress_says_is_in_the_store(small: Reading) -> None:
     assert await small.rows("/v1/cohort") == []
     for number in range(1, 4):
         await small.commit(*remitter(f"W12-000{number}"))
+        assert (await small.get("/v1/progress")).status_code == 200
         rows = await small.rows(
             "/v1/cohort", timepoint="week_12", endpoint="clinical_remission", estimand="observed"
         )
@@ -98,6 +99,33 @@ async def test_a_rate_shows_a_commit_in_the_very_next_answer(small: Reading) -> 
             (None, number, number),
             ("S01", number, number),
         }
+
+
+async def test_who_asks_again_and_again_does_not_wait_for_the_rates_of_the_last_commit(
+    small: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {
+        "timepoint": "week_12",
+        "endpoint": "clinical_remission",
+        "estimand": "observed",
+        "site_id": "S01",
+    }
+    await small.commit(*remitter("W12-0001"))
+    (before,) = await small.rows("/v1/cohort", **wanted)
+    read, free = small.node.read, asyncio.Event()
+
+    async def held(sql: str, parameters: Any = None) -> list[dict[str, Any]]:
+        if "cohort_rates" in sql:
+            await free.wait()
+        return await read(sql, parameters)
+
+    monkeypatch.setattr(small.node, "read", held)
+    monkeypatch.setattr("services.stream.cache.RECENT_SECONDS", 60.0)
+    await small.commit(*remitter("W12-0002"))
+    assert await small.rows("/v1/cohort", **wanted) == [before]
+    free.set()
+    await small.get("/v1/progress")
+    assert [row["n"] for row in await small.rows("/v1/cohort", **wanted)] == [before["n"] + 1]
 
 
 async def test_however_many_ask_the_rates_are_computed_once_a_commit(

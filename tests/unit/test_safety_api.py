@@ -375,13 +375,13 @@ async def test_however_many_listen_a_commit_is_read_once(
     for listener in listeners:
         await listener.next()
     asked: list[str] = []
-    read = small.node.read
+    query = small.node.query
 
-    async def counted(sql: str, parameters: Any = None) -> list[Row]:
+    def counted(sql: str, parameters: Any = None) -> list[Row]:
         asked.append(sql)
-        return await read(sql, parameters)
+        return query(sql, parameters)
 
-    monkeypatch.setattr(small.node, "read", counted)
+    monkeypatch.setattr(small.node, "query", counted)
     waiting = [asyncio.create_task(listener.told()) for listener in listeners]
     await small.commit(serious(1))
     assert await asyncio.gather(*waiting) == [[("ae-1", "open")]] * 20
