@@ -23,7 +23,7 @@ from services.runtime.interpreter import hand_over_sooner
 from services.runtime.logs import configure_logs
 from services.runtime.memory import tame_allocators
 from services.runtime.settings import Settings, load_settings
-from services.stream import processor, service
+from services.stream import opening, processor, service
 from services.stream.store import Applied, EventStore
 
 
@@ -78,7 +78,7 @@ def main() -> None:
     """Run until the input closes."""
     Clock.total = int(sys.argv[1])
     vars(processor)["AIOKafkaConsumer"] = ClockedConsumer
-    vars(service)["EventStore"] = ClockedStore
+    vars(opening)["EventStore"] = ClockedStore
     tame_allocators()
     settings = load_settings()
     configure_logs("outcomes", settings.log_level)
