@@ -8,7 +8,8 @@ are taken outside the services, from the moment the sender has its 202:
 
 - 50 serious adverse events a second, each sent alone; a listener on the safety service's event stream notes when
   the row is there.
-- 500 events a second in requests of 10; a reader asks for all rates of week 12 20 times a second. Four times
+- 500 events a second in requests of 10; a reader asks for the rates of clinical response at
+  week 12 (all centres, all estimands) 20 times a second. Four times
   a second the events of one more responder are sent, and the moment counts at which the reader first sees the
   rate move: waiting for the next question, up to 50 ms, is part of it.
 
@@ -39,7 +40,7 @@ from benchmarks.report import Figure, command, percentile
 from services.runtime.settings import Settings
 from services.runtime.tokens import TokenStore
 
-COHORT = "/v1/cohort?timepoint=week_12"
+COHORT = "/v1/cohort?timepoint=week_12&endpoint=clinical_response"
 AE_RATE, EVENT_RATE, READ_RATE, RESPONDER_RATE = 50, 500, 20, 4
 LINES = 10
 FLOOR_SECONDS = 5

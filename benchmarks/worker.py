@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer
 from benchmarks.kafka import Reached
 from services.outcomes.service import DESIGN
 from services.runtime.collector import relax_collector
-from services.runtime.interpreter import hand_over_sooner
+from services.runtime.interpreter import hand_over_sooner, leave_out_pandas
 from services.runtime.logs import configure_logs
 from services.runtime.memory import tame_allocators
 from services.runtime.settings import Settings, load_settings
@@ -80,6 +80,7 @@ def main() -> None:
     vars(processor)["AIOKafkaConsumer"] = ClockedConsumer
     vars(opening)["EventStore"] = ClockedStore
     tame_allocators()
+    leave_out_pandas()
     settings = load_settings()
     configure_logs("outcomes", settings.log_level)
     uvloop.run(_run(settings))

@@ -7,7 +7,7 @@ import uvloop
 
 from services.runtime.collector import relax_collector
 from services.runtime.errors import OperatorError
-from services.runtime.interpreter import hand_over_sooner
+from services.runtime.interpreter import hand_over_sooner, leave_out_pandas
 from services.runtime.logs import configure_logs
 from services.runtime.memory import tame_allocators
 from services.runtime.serve import stop_on_signals
@@ -19,6 +19,7 @@ def run_service(design: Design, host: str | None, port: int | None) -> None:
     """Run until Ctrl-C; what the operator must put right is one line and exit code 1."""
     name = design.definition.name
     tame_allocators()
+    leave_out_pandas()
     try:
         given = {"host": host, f"{name}_port": port}
         settings = load_settings(**{key: value for key, value in given.items() if value is not None})

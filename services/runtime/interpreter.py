@@ -1,6 +1,7 @@
-"""How threads share Python's lock."""
+"""What a service asks of Python itself."""
 
 import sys
+from importlib.abc import MetaPathFinder
 
 SWITCH_SECONDS = 0.0005
 """A tenth of Python's default."""
@@ -13,3 +14,18 @@ def hand_over_sooner() -> None:
     lock after each; what answers questions meanwhile would hold it for 5 ms every time.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
+
+
+class _NoPandas(MetaPathFinder):
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("pandas is left out of this process", name=fullname)
+
+
+def leave_out_pandas() -> None:
+    """Let this process do without pandas, which only the export of SAS transport files needs.
+
+    DuckDB and PyArrow import it wherever it is installed, to recognise its types: 30 MiB and a quarter of a second.
+    """
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, _NoPandas())

@@ -42,9 +42,9 @@ BACKLOG_RECORDS = 1_000
 BACKLOG_TRANSACTION_RECORDS = 100_000
 BACKLOG_TRANSACTION_SECONDS = 5.0
 """A backlog's polls share a transaction up to so many records or so long: deriving costs by patients touched."""
-LONGEST_REST_SECONDS = 0.25
-SHORT_REST = 4
-"""A service that does not linger rests so many times shorter."""
+REST = 1 / 4
+LONGEST_REST_SECONDS = 0.1
+"""After a transaction, this part of what it took: somewhat fewer and larger ones leave readers room."""
 LAG_SECONDS = 5.0
 DECODED_AHEAD_RECORDS = 50_000
 """Decoded records of a backlog that may wait for the writing thread; else what arrives meanwhile shares the next."""
@@ -193,8 +193,7 @@ class Processor(Service):  # type: ignore[misc]
         letters = done.applied.dead_letters
         node.traces.note(((a.topic, a.partition, a.traced) for a in done.arrivals), letters)
         node.note(done.applied)
-        rest = min(done.seconds, LONGEST_REST_SECONDS)
-        self._rested = time.perf_counter() + rest / SHORT_REST
+        self._rested = time.perf_counter() + min(done.seconds * REST, LONGEST_REST_SECONDS)
         measure_batch(node.metrics, node.name, done.arrivals, done.applied, done.seconds)
         _log_commit(done)
 
@@ -243,8 +242,8 @@ class Processor(Service):  # type: ignore[misc]
     async def _poll(self, consumer: AIOKafkaConsumer) -> Polled:
         """What has arrived; a short wait after the first record lets more share its transaction.
 
-        It rests as long as the last transaction took: under load a few larger transactions leave more of the
-        machine to everybody than many small ones, and each record is seen sooner.
+        It rests a part of what the last transaction took: under load somewhat larger transactions leave more of
+        the machine to everybody, and each record is seen sooner.
         """
         most = self.node.settings.batch_max_records
         polled: Polled = _by_topic(

@@ -296,7 +296,8 @@ def test_a_store_of_an_earlier_layout_is_read_again_from_kafka(
 ) -> None:
     path = at_rest / "outcomes.duckdb"
     with duckdb.connect(str(path)) as con:  # of the version before endoscopies had an ulcerated surface
-        con.execute("ALTER TABLE events DROP COLUMN ses_ulcerated_surface")
+        for column in ("ses_ulcerated_surface", "hbi_reported"):
+            con.execute(f"ALTER TABLE events DROP COLUMN {column}")
         con.execute("UPDATE store_info SET value = '511b5cd9f0a3a78b' WHERE name = 'layout'")
         con.execute("UPDATE store_info SET value = 'of its time' WHERE name = 'fingerprint'")
         ((changed,),) = con.execute("SELECT min(patient_key) FROM results WHERE met <> 0").fetchall()

@@ -1,6 +1,7 @@
 """The parts below the reading APIs: answers computed once a commit, small cells, cursors."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -16,6 +17,7 @@ class FakeNode:
 
     def __init__(self) -> None:
         self.committed = Pulse()
+        self.ahead: list[Callable[[], Awaitable[None]]] = []
 
 
 class Slow:
