@@ -62,6 +62,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "WEEK12_OUTCOMES_PORT": str(settings.outcomes_port),
         "WEEK12_SAFETY_PORT": str(settings.safety_port),
         "WEEK12_PARTITIONS": str(PARTITIONS),
+        "WEEK12_PROTOCOLS": ",".join(settings.protocols),
         "WEEK12_LOG_LEVEL": "WARNING",
         "WEEK12_INGEST_RATE": "1000000/minute",
         "GLIBC_TUNABLES": MALLOC_TUNABLES,  # as `week12 up` and the image start them

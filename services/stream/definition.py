@@ -130,8 +130,8 @@ class StoreDefinition:
     histories: Sequence[History] = ()
     tables: Sequence[str] = ()  # CREATE statements of what is not derived
     on_change: Sequence[Relation] = ()  # further temporary tables, over those that say what is to change
-    on_refresh: Sequence[str] = ()  # run when new rows stand in temp, before they replace the old
-    news: str = ""  # query for what a commit is to be told of, asked where the last `on_refresh` changed rows
+    on_refresh: Sequence[str] = ()  # run where any of `on_change` has rows, before new rows replace the old
+    news: str = ""  # query for what a commit is to be told of, asked then
     on_calendar: Sequence[str] = ()  # run when today moves: $before, $today, $batch
     keeps_dead_letters: bool = False  # until published; one service tells of them for all
     settled: Sequence[Settled] = ()
