@@ -33,6 +33,7 @@ from services.runtime.settings import Settings
 from services.safety.definition import SAFETY
 from services.stream.decode import Record, decode_records
 from services.stream.definition import StoreDefinition
+from services.stream.quoting import quoted
 from services.stream.store import EventStore
 
 MANIFEST = "manifest.json"
@@ -95,7 +96,7 @@ def back_up(settings: Settings, folder: Path, token: str | None) -> dict[str, Co
 def _copy(source: Path, target: Path) -> Copy:
     """A whole copy, a write-ahead log that a kill left behind included."""
     with duckdb.connect(":memory:") as con:
-        con.execute(f"ATTACH '{_quoted(source)}' AS source (READ_ONLY); ATTACH '{_quoted(target)}' AS target")
+        con.execute(f"ATTACH '{quoted(source)}' AS source (READ_ONLY); ATTACH '{quoted(target)}' AS target")
         con.execute("COPY FROM DATABASE source TO target; DETACH target")
     target.chmod(0o600)
     return _describe(target)
@@ -236,7 +237,3 @@ def _move_aside(path: Path) -> list[Path]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -13,6 +13,7 @@ from services.outcomes.classes import CLASSES, changes_sql
 from services.outcomes.definition import OUTCOMES
 from services.stream.definition import Cursor
 from services.stream.migration import require_layout
+from services.stream.quoting import quoted
 from services.stream.store import EventStore
 
 MEMORY_LIMIT = "1GB"
@@ -77,7 +78,7 @@ def class_changes(
     `con` is empty, in memory; `stores` are those of `one` and `other`. `advance` is told of each timepoint.
     """
     for name, path in stores.items():
-        con.execute(f"ATTACH '{_quoted(path)}' AS {name} (READ_ONLY)")
+        con.execute(f"ATTACH '{quoted(path)}' AS {name} (READ_ONLY)")
     because = cache(lambda *asked: _because(pair, *asked))
     keys = ("patient_id", "timepoint", "endpoint")
     before, after = (f"FROM {store}.classes WHERE timepoint = $timepoint" for store in ("one", "other"))
@@ -102,7 +103,3 @@ def _same_windows(row: Row) -> bool:
 def _because(pair: Pair, timepoint: str, endpoint: str, alike: bool) -> str:
     found = reasons_to_differ(pair.one, pair.other, timepoint, endpoint, chosen_alike=alike)
     return "; ".join(f"{path}: {was} -> {became}" for path, was, became in found)
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

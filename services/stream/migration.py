@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 
 from services.runtime.errors import OperatorError
+from services.stream.quoting import quoted
 from services.stream.transaction import transaction
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def layout_of(con: Con, layouts: Sequence[Layout], path: Path) -> int:
 def require_layout(path: Path, layouts: Sequence[Layout]) -> None:
     """Raise LayoutError where the store at rest in a file, which is only read, is not of the newest layout."""
     with duckdb.connect(":memory:") as con:
-        con.execute("ATTACH '{}' AS store (READ_ONLY)".format(str(path).replace("'", "''")))
+        con.execute(f"ATTACH '{quoted(path)}' AS store (READ_ONLY)")
         number = layout_of(con, layouts, path)
     if number != layouts[-1].number:
         raise LayoutError(

@@ -16,6 +16,7 @@ from schemas.protocol import Protocol
 from services.runtime.errors import OperatorError
 from services.runtime.settings import Settings
 from services.stream.definition import StoreDefinition
+from services.stream.quoting import quoted
 from services.stream.transaction import transaction
 from services.stream.verify import Advance, Comparison, Snapshot, compare, read_snapshot, recompute
 
@@ -132,8 +133,8 @@ def _keep(fresh: Path, old: Path, definition: StoreDefinition, today: date) -> l
     telling = definition.on_redefinition
     changed: list[dict[str, object]] = []
     with duckdb.connect(":memory:") as con:
-        con.execute(f"ATTACH '{_quoted(fresh)}' AS store; USE store")
-        con.execute(f"ATTACH '{_quoted(old)}' AS old (READ_ONLY)")
+        con.execute(f"ATTACH '{quoted(fresh)}' AS store; USE store")
+        con.execute(f"ATTACH '{quoted(old)}' AS old (READ_ONLY)")
         with transaction(con):
             for statement in (*KEPT, *definition.on_replay):
                 con.execute(statement)
@@ -142,7 +143,3 @@ def _keep(fresh: Path, old: Path, definition: StoreDefinition, today: date) -> l
                 changed = telling.tell(con, today)
         con.execute("CHECKPOINT store; USE memory; DETACH store")
     return changed
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -34,6 +34,7 @@ from services.stream import erasure
 from services.stream.definition import StoreDefinition, by_place
 from services.stream.erasure import Announced, Eraser, Leaving, named_patients
 from services.stream.migration import migrate
+from services.stream.quoting import quoted
 from services.stream.transaction import transaction
 
 log = logging.getLogger(__name__)
@@ -271,7 +272,7 @@ class EventStore:
 
     def _attach(self) -> None:
         try:  # attached by name, since `main` would mean the temporary tables first
-            self._con.execute(f"ATTACH '{_quoted(self.path)}' AS store")
+            self._con.execute(f"ATTACH '{quoted(self.path)}' AS store")
             self._con.execute(SESSION)
         except duckdb.IOException as error:
             raise StoreError(_why_not_opened(self.path, error)) from None
@@ -399,7 +400,7 @@ class EventStore:
 
     def copy_events(self, source: Path) -> None:
         """Take over all versions of all events from another store's file, before a `rebuild`."""
-        self._con.execute(f"ATTACH '{_quoted(source)}' AS source (READ_ONLY)")
+        self._con.execute(f"ATTACH '{quoted(source)}' AS source (READ_ONLY)")
         try:
             self._con.execute("INSERT INTO store.events BY NAME FROM source.events")
         finally:
@@ -516,7 +517,7 @@ class EventStore:
         copy = f"copy_{uuid.uuid4().hex}"  # several may be under way, and one that failed may stay attached
         cursor = self.cursor()
         try:
-            cursor.execute(f"ATTACH '{_quoted(path)}' AS {copy}")
+            cursor.execute(f"ATTACH '{quoted(path)}' AS {copy}")
             try:
                 cursor.execute(f"COPY FROM DATABASE store TO {copy}")
                 for change in changes:
@@ -907,7 +908,3 @@ def _why_not_opened(path: Path, error: duckdb.IOException) -> str:
     if "lock" in text.lower():
         return f"{path} is in use: another process owns this store; stop it first, or use another WEEK12_DATA_DIR"
     return f"{path} cannot be opened ({text.splitlines()[0]}): move it aside and start again; it is rebuilt from Kafka"
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -27,6 +27,7 @@ from services.runtime.errors import OperatorError
 from services.runtime.settings import Settings
 from services.stream.decode import decode_records
 from services.stream.definition import StoreDefinition
+from services.stream.quoting import quoted
 from services.stream.settling import is_current, settle
 from services.stream.store import EventStore
 
@@ -297,7 +298,7 @@ def compare(live: Path, recomputed: Path, definition: StoreDefinition) -> list[C
     }
     with duckdb.connect(":memory:", config=spill) as con:
         for name, path in (("live", live), ("recomputed", recomputed)):
-            con.execute(f"ATTACH '{_quoted(path)}' AS {name} (READ_ONLY)")
+            con.execute(f"ATTACH '{quoted(path)}' AS {name} (READ_ONLY)")
         con.execute("USE live")
         relations |= {table.name: "" for table in definition.settled if is_current(con, table.name)}
         return [_compare(con, name, left_out) for name, left_out in relations.items()]
@@ -375,9 +376,5 @@ def compare_published(settings: Settings, snapshot: Snapshot, derived: DerivedTo
 def _opened(path: Path) -> Iterator[Run]:
     """A snapshot that can be asked, and that takes temporary tables."""
     with duckdb.connect(":memory:") as con:
-        con.execute(f"ATTACH '{_quoted(path)}' AS store (READ_ONLY); USE store")
+        con.execute(f"ATTACH '{quoted(path)}' AS store (READ_ONLY); USE store")
         yield lambda sql: con.execute(sql).fetchall()
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
