@@ -90,11 +90,13 @@ class CohortReader:
         known = timepoint is None or timepoint in self._timepoints
         kept = (name, timepoint if known else NOWHERE)
         if kept not in self._parts:
-            ahead = name == "cohort_rates" and timepoint is not None and known
+            ahead = name == "cohort_rates" and bool(kept[1])
             self._parts[kept] = PerCut(self._node, partial(self._read, *kept), ahead=ahead)
         return self._parts[kept]
 
     async def _read(self, name: str, timepoint: str | None, cut: Cut | None) -> list[Row]:
+        if timepoint == NOWHERE:
+            return Rows()
         where = "" if timepoint is None else "WHERE timepoint = $timepoint"
         parameters: dict[str, object] = {} if timepoint is None else {"timepoint": timepoint}
         sql = f"SELECT * FROM {source_at(name, cut)} {where} ORDER BY protocol, timepoint, {ORDERS[name]}"
