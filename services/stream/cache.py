@@ -63,8 +63,9 @@ class PerCommit(Generic[T]):
         return self._value
 
     async def catch_up(self) -> None:
-        """Wait until what `recent` gives is not older than the last commit before this call."""
+        """Wait until what `recent` gives is not older than the last commit that could be read before this call."""
         if self._following is not None:
+            await self._node.write(lambda: None)  # a commit can be read a moment before it is noted
             await self._reach(self._node.committed.count)
 
     async def _reach(self, commit: int) -> None:
