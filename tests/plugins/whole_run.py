@@ -187,6 +187,7 @@ def _work(services: RunningServices, run: WholeRun) -> None:
         run.prometheus.until("week12_verify_differences", lambda found: len(found) == 2)
         run.prometheus.until('ALERTS{alertname="Week12DeadLetters", alertstate="firing"}', bool)
         run.prometheus.until("sum(week12_consumer_lag_records)", lambda found: found == [0])
+        run.prometheus.until('sum(week12_patients{status="erased"})', lambda found: found == [1])
         run.prometheus.until('sum(week12_patients{status!="erased"})', lambda found: found == [95])
         run.prometheus.until("sum(week12_outcome_changes_total)", bool)
         run.alerts = run.prometheus.get("/alerts")["alerts"]
