@@ -1,10 +1,13 @@
 """Figures of the cohort: rates, changes from baseline and funnel plots, each as far as a caller may see it."""
 
 import asyncio
+from contextlib import nullcontext
 from functools import partial
+from typing import NamedTuple
 
 from schemas.protocol import load_protocol
 from schemas.protocol_model import BASELINE
+from services.outcomes.exact_limits import ExactLimits
 from services.runtime.cut import Cut, source_at
 from services.runtime.tokens import Caller
 from services.stream.cache import PerCut
@@ -34,14 +37,22 @@ OF_TARGET = ("target", "low_95", "high_95", "low_998", "high_998", "flag", "disp
 
 OF_ENDPOINT = "endpoint, drug, site_id NULLS FIRST, estimand DESC"
 ORDERS = {
-    "cohort_rates": OF_ENDPOINT,
+    "cohort_counts": OF_ENDPOINT,
     "cohort_changes": "parameter, drug, site_id NULLS FIRST",
     "cohort_funnel": OF_ENDPOINT,
 }
 
 
-NOWHERE = ""
-"""All timepoints that no protocol has share one empty answer."""
+class Part(NamedTuple):
+    """Which rows are read: of one timepoint or all, of one endpoint or all. A part costs a part of the whole."""
+
+    timepoint: str | None = None
+    endpoint: str | None = None
+
+
+WHOLE = Part()
+NOTHING = Part("", "")
+"""All timepoints and endpoints that no protocol has share one empty answer."""
 
 
 class CohortReader:
@@ -57,53 +68,57 @@ class CohortReader:
         self._slow = slow
         protocols = [load_protocol(name) for name in node.settings.protocols]
         self._timepoints = {BASELINE, *(time for protocol in protocols for time in protocol.timepoint)}
-        self._parts: dict[tuple[str, str | None], PerCut[list[Row]]] = {}
+        self._endpoints = {endpoint.name for protocol in protocols for endpoint in protocol.endpoints}
+        self._parts: dict[tuple[str, Part], PerCut[list[Row]]] = {}
+        self._exact = ExactLimits(node)
 
     async def rates(
-        self, caller: Caller, cut: Cut | None, timepoint: str | None = None, *, shared: bool = False
+        self, caller: Caller, cut: Cut | None, part: Part = WHOLE, *, shared: bool = False
     ) -> list[Row]:
-        """`cohort_rates`, of one timepoint or of all, which costs several times as much."""
-        return _fit(await self._part("cohort_rates", timepoint).get(cut), RATES, caller, shared)
+        """`cohort_rates`."""
+        return _fit(await self._part("cohort_counts", part).get(cut), RATES, caller, shared)
 
     async def recent_rates(
-        self, caller: Caller, cut: Cut | None, timepoint: str | None = None, *, shared: bool = False
+        self, caller: Caller, cut: Cut | None, part: Part = WHOLE, *, shared: bool = False
     ) -> list[Row]:
-        """`rates`, which of one timepoint may be a commit behind while data stream in (`PerCommit.recent`)."""
-        return _fit(await self._part("cohort_rates", timepoint).recent(cut), RATES, caller, shared)
+        """`rates`, which of less than all may be a commit behind while data stream in (`PerCommit.recent`)."""
+        return _fit(await self._part("cohort_counts", part).recent(cut), RATES, caller, shared)
 
     async def changes(
-        self, caller: Caller, cut: Cut | None, timepoint: str | None = None, *, shared: bool = False
+        self, caller: Caller, cut: Cut | None, part: Part = WHOLE, *, shared: bool = False
     ) -> list[Row]:
-        """`cohort_changes`."""
-        return _fit(await self._part("cohort_changes", timepoint).get(cut), CHANGES, caller, shared)
+        """`cohort_changes`, which know no endpoints."""
+        whole = self._part("cohort_changes", part._replace(endpoint=None))
+        return _fit(await whole.get(cut), CHANGES, caller, shared)
 
     async def funnel(
-        self, caller: Caller, cut: Cut | None, timepoint: str | None = None, *, shared: bool = False
+        self, caller: Caller, cut: Cut | None, part: Part = WHOLE, *, shared: bool = False
     ) -> list[Row]:
         """`cohort_funnel`, without what `rates` would not show of the same centre or of all."""
-        rows = visible(await self._part("cohort_funnel", timepoint).get(cut), caller)
-        rates = await self.rates(caller, cut, timepoint, shared=shared)
+        rows = visible(await self._part("cohort_funnel", part).get(cut), caller)
+        rates = await self.rates(caller, cut, part, shared=shared)
         hidden = {_place(row) for row in rates if row.get("masked", False)}
         return [_less(row, hidden) for row in rows]
 
-    def _part(self, name: str, timepoint: str | None) -> PerCut[list[Row]]:
-        known = timepoint is None or timepoint in self._timepoints
-        kept = (name, timepoint if known else NOWHERE)
+    def _part(self, name: str, part: Part) -> PerCut[list[Row]]:
+        known = part.timepoint in {None, *self._timepoints} and part.endpoint in {None, *self._endpoints}
+        kept = (name, part if known else NOTHING)
         if kept not in self._parts:
-            ahead = name == "cohort_rates" and bool(kept[1])
+            ahead = name == "cohort_counts" and kept[1] not in (WHOLE, NOTHING)
             self._parts[kept] = PerCut(self._node, partial(self._read, *kept), ahead=ahead)
         return self._parts[kept]
 
-    async def _read(self, name: str, timepoint: str | None, cut: Cut | None) -> list[Row]:
-        if timepoint == NOWHERE:
+    async def _read(self, name: str, part: Part, cut: Cut | None) -> list[Row]:
+        if part == NOTHING:
             return Rows()
-        where = "" if timepoint is None else "WHERE timepoint = $timepoint"
-        parameters: dict[str, object] = {} if timepoint is None else {"timepoint": timepoint}
-        sql = f"SELECT * FROM {source_at(name, cut)} {where} ORDER BY protocol, timepoint, {ORDERS[name]}"
-        if cut is None:
-            return Rows(await self._node.read(sql, parameters))
-        async with self._slow:
-            return Rows(await self._node.read(sql, parameters))
+        wanted = {name: value for name, value in part._asdict().items() if value is not None}
+        where = " AND ".join(["true", *(f"{name} = ${name}" for name in wanted)])
+        sql = (
+            f"SELECT * FROM {source_at(name, cut)} WHERE {where} ORDER BY protocol, timepoint, {ORDERS[name]}"
+        )
+        async with self._slow if cut else nullcontext():
+            rows = await self._node.read(sql, wanted)
+        return Rows(await self._exact.added(rows) if name == "cohort_counts" else rows)
 
 
 def _fit(rows: list[Row], figures: Figures, caller: Caller, shared: bool) -> list[Row]:

@@ -6,6 +6,7 @@ from typing import Annotated, Protocol
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
+from services.outcomes.cohort import Part
 from services.outcomes.reading import OutcomesReader
 from services.runtime.cut import Cut
 from services.runtime.tokens import Caller
@@ -26,8 +27,9 @@ BOUND = (
 )
 
 RECENT = (
-    "While data stream in and the rates of one timepoint are asked for again and again, an answer may be a quarter "
-    "of a second behind the last commit; once `/v1/progress` says that something is in the store, it is in here too."
+    "While data stream in and the rates of one timepoint or endpoint are asked for again and again, an answer may be "
+    "a quarter of a second behind the last commit; once `/v1/progress` says that something is in the store, it is in "
+    "here too."
 )
 
 
@@ -35,7 +37,7 @@ class _Ask(Protocol):
     """What a `CohortReader` answers."""
 
     def __call__(
-        self, caller: Caller, cut: Cut | None, timepoint: str | None, /, *, shared: bool
+        self, caller: Caller, cut: Cut | None, part: Part, /, *, shared: bool
     ) -> Awaitable[list[Row]]: ...
 
 
@@ -83,8 +85,9 @@ def cohort_routes(reader: OutcomesReader) -> APIRouter:
     calendar, cohort = reader.calendar, reader.cohort
 
     async def reply(ask: _Ask, caller: Caller, wanted: Filters, shared: bool, cut: Cut | None) -> Response:
-        others = {name: value for name, value in wanted.items() if name != "timepoint"}
-        rows = matching(await ask(caller, cut, wanted["timepoint"], shared=shared), others)
+        part = Part(**{name: value for name, value in wanted.items() if name in Part._fields})
+        others = {name: value for name, value in wanted.items() if name not in Part._fields}
+        rows = matching(await ask(caller, cut, part, shared=shared), others)
         return answer(**await calendar.shown(cut), rows=rows.json if isinstance(rows, Rows) else rows)
 
     @router.get(

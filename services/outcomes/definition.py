@@ -267,15 +267,22 @@ OUTCOMES = StoreDefinition(
     views=[
         Relation.load(SQL, name)
         for name in (
-            *("endpoint_states", "patient_outcomes", "cohort_rates", "cohort_changes", "cohort_funnel"),
+            *(
+                "endpoint_states",
+                "patient_outcomes",
+                "cohort_counts",
+                "cohort_rates",
+                "cohort_changes",
+                "cohort_funnel",
+            ),
             *("biomarkers", "baseline_characteristics", "worklist", "data_quality"),
             "extended_inductions",
         )
     ],
     dated=(
         *("patients", "treated", "endpoint_states", "patient_outcomes", "biomarkers", "worklist"),
-        *("cohort_rates", "cohort_changes", "cohort_funnel", "baseline_characteristics", "data_quality"),
-        "extended_inductions",
+        *("cohort_counts", "cohort_rates", "cohort_changes", "cohort_funnel"),
+        *("baseline_characteristics", "data_quality", "extended_inductions"),
     ),
     histories=(History("patient_outcomes", Relation.load(SQL, "outcome_history")),),
     tables=(*TABLES, CLASS_CHANGES),

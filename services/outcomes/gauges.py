@@ -13,7 +13,7 @@ FROM patients GROUP BY ALL
 UNION ALL SELECT '', count(*), 'erased' FROM erasures HAVING count(*) > 0  -- of them nothing else is known
 """
 RATES = """
-SELECT protocol, timepoint, endpoint, estimand, rate FROM cohort_rates
+SELECT protocol, timepoint, endpoint, estimand, rate FROM cohort_counts
 WHERE timepoint = 'week_12' AND site_id IS NULL AND rate IS NOT NULL
 """
 STATES = """

@@ -84,7 +84,38 @@ async def test_the_filters_of_cohort_narrow_and_never_widen(cohort: Reading) -> 
         found = await cohort.rows("/v1/cohort", **{name: value})
         assert found == [row for row in everything if row[name] == value]
         assert found
+    both = {"timepoint": "week_12", "endpoint": "mucosal_healing"}
+    found = await cohort.rows("/v1/cohort", **both)
+    assert found == [row for row in everything if row.items() >= both.items()]
+    assert found
     assert await cohort.rows("/v1/cohort", endpoint="unheard_of") == []
+    assert await cohort.rows("/v1/cohort", endpoint="unheard_of", timepoint="week_12") == []
+
+
+async def test_the_rates_are_those_of_the_view(cohort: Reading) -> None:
+    order = "ORDER BY protocol, timepoint, endpoint, drug, site_id NULLS FIRST, estimand DESC"
+    rows = await cohort.node.read(f"FROM cohort_rates {order}")
+    assert await cohort.rows("/v1/cohort") == rows
+    assert any(row["ci_exact_low"] > 0 for row in rows if row["denominator"])
+
+
+async def test_exact_limits_of_a_count_are_computed_once(
+    small: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[tuple[int, int]] = []
+    read = small.node.read
+
+    async def noted(sql: str, parameters: Any = None) -> list[dict[str, Any]]:
+        if "exact_limits" in sql:
+            computed.extend(zip(parameters["n"], parameters["denominator"], strict=True))
+        return await read(sql, parameters)
+
+    monkeypatch.setattr(small.node, "read", noted)
+    for number in range(1, 4):
+        await small.commit(*remitter(f"W12-000{number}"))
+        await small.rows("/v1/cohort")
+    assert len(computed) == len(set(computed))
+    assert {(1, 1), (2, 2), (3, 3)} <= set(computed)
 
 
 async def test_a_rate_shows_what_progress_says_is_in_the_store(small: Reading) -> None:
@@ -115,7 +146,7 @@ async def test_who_asks_again_and_again_does_not_wait_for_the_rates_of_the_last_
     read, free = small.node.read, asyncio.Event()
 
     async def held(sql: str, parameters: Any = None) -> list[dict[str, Any]]:
-        if "cohort_rates" in sql:
+        if "cohort_counts" in sql:
             await free.wait()
         return await read(sql, parameters)
 
@@ -141,10 +172,10 @@ async def test_however_many_ask_the_rates_are_computed_once_a_commit(
 
     monkeypatch.setattr(small.node, "read", counted)
     await asyncio.gather(*(small.rows("/v1/cohort") for _ in range(20)))
-    assert sum("cohort_rates" in sql for sql in asked) == 1
+    assert sum("cohort_counts" in sql for sql in asked) == 1
     await small.commit(*remitter("W12-0002"))
     await asyncio.gather(*(small.rows("/v1/cohort") for _ in range(20)))
-    assert sum("cohort_rates" in sql for sql in asked) == 2
+    assert sum("cohort_counts" in sql for sql in asked) == 2
 
 
 # -- days ------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from schemas.protocol import Protocol, load_protocol
 from schemas.protocol_model import BASELINE
+from services.outcomes.cohort import Part
 from services.outcomes.definition import REASONS
 from services.outcomes.explain.document import Wanted
 from services.outcomes.explain.wording import ANSWERS
@@ -90,7 +91,7 @@ class _Pages:
         store = await self.reader.store()
         protocol = self._protocol(wanted)
         timepoint, estimand = _timepoint(protocol, wanted), _estimand(protocol, wanted)
-        cohort = await self.reader.cohort.rates(caller, cut, timepoint)
+        cohort = await self.reader.cohort.rates(caller, cut, Part(timepoint))
         sites = [name for name in store["sites"] or [] if caller.may_see(name)]
         if wanted["site"] and wanted["site"] not in sites:
             raise not_here("centre")

@@ -1,8 +1,6 @@
 -- One row per protocol, patient, timepoint and endpoint: met or not (R2, R3), and the state (R4.6), as of today.
-WITH delayed AS (FROM schedule WHERE after IS NOT NULL),
-judged_before AS (  -- R4.9: what a delayed response asks of the earlier timepoint
-    SELECT r.patient_key, d.protocol, d.time, d.endpoint, told(d.answer, r.met, r.failed) AS responded_before
-    FROM results AS r JOIN delayed AS d ON d.scheme = r.scheme AND d.after = r.time
+WITH earlier AS (  -- R4.9: what a delayed response asks of another timepoint
+    SELECT patient_key, scheme, time, met, failed FROM results WHERE time IN (SELECT after FROM schedule)
 ),
 placed AS (
     SELECT r.patient_key, r.patient_id, r.site_id, r.drug, e.protocol, e.timepoint, e.endpoint, e.scheme, e.time, e.lead,
@@ -13,13 +11,13 @@ placed AS (
         r.baseline_present & e.parameters <> 0 AS has_baseline, e.needs_baseline,
         r.baseline_present & e.population_parameters = e.population_parameters AS population_known,
         CASE WHEN e.qualifies IS NULL THEN true ELSE told(e.qualifies, r.baseline_met, r.baseline_failed) END AS qualifies,
-        CASE WHEN e.after IS NULL OR NOT b.responded_before THEN told(e.answer, r.met, r.failed) END AS met,
-        CASE WHEN e.after IS NULL OR NOT b.responded_before THEN told(e.answer, r.carried_met, r.carried_failed) END AS carried_met,
-        e.after, e.after IS NOT NULL AND b.responded_before IS NOT false AS not_delayed, b.responded_before
+        e.after, told(e.answer, b.met, b.failed) AS responded_before,
+        e.after IS NOT NULL AND responded_before IS NOT false AS not_delayed,
+        CASE WHEN NOT not_delayed THEN told(e.answer, r.met, r.failed) END AS met,
+        CASE WHEN NOT not_delayed THEN told(e.answer, r.carried_met, r.carried_failed) END AS carried_met
     FROM results AS r
     JOIN schedule AS e ON e.scheme = r.scheme AND e.time = r.time
-    LEFT JOIN judged_before AS b
-        ON b.patient_key = r.patient_key AND b.protocol = e.protocol AND b.time = e.time AND b.endpoint = e.endpoint
+    LEFT JOIN earlier AS b ON b.patient_key = r.patient_key AND b.scheme = e.scheme AND b.time = e.after
 ),
 stated AS (
     SELECT *, (SELECT today FROM clock) >= window_start AS opened, (SELECT today FROM clock) >= window_end AS due,
