@@ -30,6 +30,9 @@ from services.runtime.settings import Settings, load_settings
 from services.stream.processor import FETCH_BYTES
 
 PATIENCE_SECONDS = 300
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+"""Without its second compiler, which keeps half a processor busy for the first minutes of a JVM's life: a broker in
+use is long past that."""
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """`registry.outcomes.v1`: a patient's derived rows whenever they change, with the records that caused it."""
 
-import hashlib
 from collections.abc import Sequence
 
 import orjson
@@ -17,25 +16,33 @@ WITH waiting AS MATERIALIZED (
     SELECT patient_key, patient_id, since, batch FROM outbox ORDER BY since, patient_key LIMIT {patients}
 ),
 {tables},
-rows AS (
-    SELECT patient_id, protocol, timepoint, endpoint, to_json(struct_pack(
+rows AS MATERIALIZED (
+    SELECT patient_id, protocol, timepoint, endpoint, struct_pack(
         site_id, drug, protocol, timepoint, endpoint, status, observed, nri, locf, baseline_value, baseline_on,
-        value, value_on, study_offset, window_start, window_end, reason, event_ids))::VARCHAR AS outcome
+        value, value_on, study_offset, window_start, window_end, reason, event_ids) AS outcome
     FROM patient_outcomes
 ),
+digests AS (  -- hashed twice and summed: the order of rows does not matter, and two that change alike do not cancel out
+    SELECT patient_id, sum(hash(hash(outcome)))::VARCHAR AS digest FROM rows GROUP BY patient_id
+),
+news AS MATERIALIZED (
+    SELECT w.*, coalesce(d.digest, '') AS digest, coalesce(d.digest, '') <> coalesce(p.digest, '') AS changed
+    FROM waiting AS w LEFT JOIN digests AS d USING (patient_id) LEFT JOIN published AS p USING (patient_key)
+),
 states AS (  -- lists of rows as text: DuckDB sorts them several times as fast as lists of structs
-    SELECT patient_id, '[' || string_agg(outcome, ',' ORDER BY protocol, timepoint, endpoint) || ']' AS outcomes
-    FROM rows GROUP BY patient_id
+    SELECT patient_id,
+        '[' || string_agg(to_json(outcome)::VARCHAR, ',' ORDER BY protocol, timepoint, endpoint) || ']' AS outcomes
+    FROM rows WHERE patient_id IN (SELECT patient_id FROM news WHERE changed)
+    GROUP BY patient_id
 ),
 causes AS (
     SELECT patient_key, to_json(list_sort(list_distinct(list(
         struct_pack(site_id, event_id, version)))))::VARCHAR AS caused_by
-    FROM events JOIN waiting USING (patient_key) WHERE events.batch >= waiting.since
+    FROM events JOIN (FROM news WHERE changed) AS n USING (patient_key) WHERE events.batch >= n.since
     GROUP BY patient_key
 )
-SELECT w.patient_key, w.batch, w.patient_id, outcomes, caused_by, digest
-FROM waiting AS w LEFT JOIN states USING (patient_id) LEFT JOIN causes USING (patient_key)
-LEFT JOIN published USING (patient_key)
+SELECT n.patient_key, n.batch, n.patient_id, changed, outcomes, caused_by, digest
+FROM news AS n LEFT JOIN states USING (patient_id) LEFT JOIN causes USING (patient_key)
 """
 
 TABLES = ("CREATE TABLE published (patient_key UBIGINT PRIMARY KEY, digest VARCHAR)",)
@@ -78,13 +85,13 @@ class OutcomesOutbox:
         patient_key: int,
         batch: int,
         patient_id: str,
+        changed: bool,
         outcomes: str | None,
         caused_by: str | None,
-        published: str | None,
+        digest: str,
     ) -> Message:
-        digest = hashlib.sha256(outcomes.encode()).hexdigest() if outcomes else ""
         mark = (patient_key, batch, digest)
-        if digest == (published or ""):
+        if not changed:
             return Message("", b"", None, mark)
         value = None
         if outcomes:

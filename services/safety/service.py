@@ -1,5 +1,7 @@
 """The safety service: its parts in one place."""
 
+from schemas import EventType
+from schemas.topics import ERASURES, EVENT_TOPICS
 from services.safety.action_log import KafkaActions, read_actions
 from services.safety.api import create_safety_api
 from services.safety.definition import SAFETY
@@ -14,7 +16,7 @@ DESIGN = Design(
     api=lambda node, tokens, holder: create_safety_api(node, tokens, KafkaActions(node, holder)),
     outboxes=(ErasureOutbox(), AlertsOutbox()),
     agents=read_actions,
-    hurried=True,
+    urgent=frozenset({EVENT_TOPICS[EventType.ADVERSE_EVENT], ERASURES}),
     gauges=SafetyGauges,
     tell=count_alerts,
 )

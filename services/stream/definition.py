@@ -47,24 +47,26 @@ KNOWN = "SELECT * FROM events WHERE recorded_at < known_at::DATE + 1"
 class Relation:
     """A named SELECT. `stored` relations are tables kept up to date patient by patient.
 
-    `lazy` ones are views also within a batch: cheap to derive and wide, so that reading a few columns several
-    times costs less than writing all of them once.
+    `lazy` ones are views within a large batch: cheap to derive and wide, so that reading a few columns several
+    times costs less than writing all of them once. `inline` ones, read once or twice, are views in every batch.
     """
 
     name: str
     sql: str
     stored: bool = False
     lazy: bool = False
+    inline: bool = False
 
     @classmethod
-    def load(cls, folder: Path, name: str, *, stored: bool = False, lazy: bool = False) -> "Relation":
+    def load(cls, folder: Path, name: str, **kinds: bool) -> "Relation":
         """Read `folder/name.sql`."""
-        return cls(name, (folder / f"{name}.sql").read_text(encoding="utf-8").strip(), stored, lazy)
+        return cls(name, (folder / f"{name}.sql").read_text(encoding="utf-8").strip(), **kinds)
 
     @property
     def creation(self) -> str:
         """The statement that makes it within a batch."""
-        return f"CREATE OR REPLACE TEMP {'VIEW' if self.lazy else 'TABLE'} {self.name} AS {self.sql}"
+        kind = "VIEW" if self.lazy or self.inline else "TABLE"
+        return f"CREATE OR REPLACE TEMP {kind} {self.name} AS {self.sql}"
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def _mentions(sql: str, name: str) -> bool:
 
 RECORDS = (
     Relation.load(STREAM_SQL, "winners"),
-    Relation.load(STREAM_SQL, "standing_records", lazy=True),
+    Relation.load(STREAM_SQL, "standing_records", inline=True),
     Relation.load(STREAM_SQL, "consents"),
     Relation.load(STREAM_SQL, "current_records", lazy=True),
 )

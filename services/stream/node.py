@@ -48,16 +48,23 @@ class Node:
     """One service's store with its one writing thread and a few reading ones.
 
     `parts` says how each part is doing, for `/health/ready`; `behind` is true while a backlog is worked off.
+    Records of the topics in `urgent` do not wait for others.
     """
 
-    def __init__(self, settings: Settings, store: EventStore, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: EventStore,
+        metrics: Metrics,
+        urgent: frozenset[str] = frozenset(),
+    ) -> None:
         self.settings = settings
         self.store = store
         self.metrics = metrics
         self.committed = Pulse()
         self.parts = {"kafka": "starting", "store": "ok"}
         self.behind = False
-        self.linger_seconds = settings.linger_ms / 1000
+        self.urgent = urgent
         self.last: Applied | None = None
         self.tell: Callable[[Applied], None] = lambda _: None
         self.traces = Traces()

@@ -45,6 +45,10 @@ BACKLOG_TRANSACTION_SECONDS = 5.0
 REST = 1 / 4
 LONGEST_REST_SECONDS = 0.1
 """After a transaction, this part of what it took: somewhat fewer and larger ones leave readers room."""
+LEISURE = 5
+"""Where some topics are urgent, records of the others wait for more so many times as long as `WEEK12_LINGER_MS`,"""
+GLANCE_SECONDS = 0.025
+"""but for an urgent record, which is looked for so often."""
 LAG_SECONDS = 5.0
 DECODED_AHEAD_RECORDS = 50_000
 """Decoded records of a backlog that may wait for the writing thread; else what arrives meanwhile shares the next."""
@@ -245,17 +249,22 @@ class Processor(Service):  # type: ignore[misc]
         It rests a part of what the last transaction took: under load somewhat larger transactions leave more of
         the machine to everybody, and each record is seen sooner.
         """
-        most = self.node.settings.batch_max_records
+        node, most = self.node, self.node.settings.batch_max_records
         polled: Polled = _by_topic(
             await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000), max_records=most)
         )
-        count = sum(map(len, polled.values()))
-        wait = max(self.node.linger_seconds, self._rested - time.perf_counter())
-        if polled and count < BACKLOG_RECORDS and wait > 0:
-            await self.sleep(wait)
+        came, count = time.perf_counter(), sum(map(len, polled.values()))
+        linger = node.settings.linger_ms / 1000 * (LEISURE if node.urgent else 1)
+        while polled and count < min(BACKLOG_RECORDS, most):
+            urgent = any(topic in node.urgent for topic, _ in polled)
+            wait = max(self._rested, came + (0.0 if urgent else linger)) - time.perf_counter()
+            if wait <= 0:
+                break
+            await self.sleep(min(wait, GLANCE_SECONDS) if node.urgent else wait)
             more = _by_topic(await consumer.getmany(timeout_ms=0, max_records=most - count))
             for partition, records in more.items():
                 polled[partition] = [*polled.get(partition, ()), *records]
+                count += len(records)
         self._note_backlog(consumer, polled)
         return polled
 

@@ -28,7 +28,7 @@ RETRY_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
 """Commits that follow each other so closely share a publication."""
 REST, LONGEST_PAUSE_SECONDS = 4, 1.0
-"""So many times as long as a publication took: what is published competes with what is stored and asked."""
+"""So many times as long as a round took, where others commit meanwhile: it competes with what is stored and asked."""
 FULL_ROUND = 250
 """An outbox that gives so many messages at once may hold more."""
 BACKLOG_PATIENCE_SECONDS = 5.0
@@ -96,13 +96,14 @@ class Publisher(Service):  # type: ignore[misc]
                 await self.node.write(outbox.begin, self.node.store)
             seen = -1
             while not self.should_stop:
-                started = time.perf_counter()
-                for outbox in self.outboxes:
-                    while await self._empty(producer, outbox) >= FULL_ROUND and not self.should_stop:
-                        pass
-                took = time.perf_counter() - started
+                commits, started = self.node.committed.count, time.perf_counter()
+                rounds = [await self._empty(producer, outbox) for outbox in self.outboxes]
+                took, more = time.perf_counter() - started, max(rounds) >= FULL_ROUND
+                if more and self.node.committed.count == commits:
+                    continue  # nobody else is at work
                 await self.sleep(max(PAUSE_SECONDS, min(took * REST, LONGEST_PAUSE_SECONDS)))
-                seen = await self.node.committed.wait(seen, IDLE_SECONDS)
+                if not more:
+                    seen = await self.node.committed.wait(seen, IDLE_SECONDS)
                 await self._let_backlog_pass()
         finally:
             await producer.stop()

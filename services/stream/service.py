@@ -54,7 +54,7 @@ class Design:
     api: Callable[[Node, TokenStore, "FaustHolder"], FastAPI]
     outboxes: Sequence[Outbox]
     agents: Callable[[faust.App, Node], None] | None = None
-    hurried: bool = False  # takes what is there at once, where every moment counts more than throughput
+    urgent: frozenset[str] = frozenset()  # topics whose records do not wait for others
     gauges: Callable[[Node], Gauges] | None = None
     tell: Callable[[Metrics, Applied], None] | None = None  # counts the store's news of a commit
 
@@ -72,9 +72,7 @@ async def run(settings: Settings, design: Design, stop: asyncio.Event) -> None:
     """Run until `stop`. Raises OperatorError for what the operator must put right."""
     metrics = Metrics(design.definition.name)
     store = await open_while_answering(settings, design.definition, design.port(settings), metrics, stop)
-    node = Node(settings, store, metrics)
-    if design.hurried:
-        node.linger_seconds = 0.0
+    node = Node(settings, store, metrics, design.urgent)
     prepare_counters(metrics, node.name)
     if design.tell:
         node.tell = partial(design.tell, metrics)

@@ -68,8 +68,9 @@ SMALL_BATCH = 500
 """Up to this many events, planning costs more than doing: plans are prepared once and temporary tables stay."""
 DATA_DEPENDENT = "statistics_propagation,compressed_materialization"
 """Optimisers that read the tables' contents: DuckDB does not notice when those change under a prepared plan."""
-LEFT_OVER_EVENTS = 20_000
-"""Rows deleted from a temporary table stay in memory, so that after so many events all are made anew."""
+LEFT_OVER_ROWS = 150_000
+"""Rows deleted from a temporary table stay in memory, and every later plan reads past them: after so many in all
+tables together, some thirty batches of a hundred events, all are made anew."""
 ROOM_BYTES = 4 * 1024 * 1024
 """With less on the disk the store does not count as writable again, though a few bytes may find room."""
 
@@ -616,10 +617,10 @@ class EventStore:
         self._derive()
 
     def _choose_way(self, records: int) -> None:
-        """Small batches run on prepared plans; all others, and one now and then, make everything anew."""
-        small = records <= SMALL_BATCH and self._left_over < LEFT_OVER_EVENTS
-        self._left_over = self._left_over + records if small else 0
-        self._go(small=small)
+        """Small batches run on prepared plans; all others make everything anew."""
+        self._go(small=records <= SMALL_BATCH)
+        if self._left_over > LEFT_OVER_ROWS:
+            self._sweep()
 
     def _go(self, *, small: bool) -> None:
         """Change the way of working; plans do not outlive the tables they were made for.
@@ -633,7 +634,7 @@ class EventStore:
             with suppress(duckdb.TransactionException):  # somebody is reading: the next time, then
                 self._con.execute("CHECKPOINT store")
         self._forget_plans()
-        self._small = None  # neither, until all is done
+        self._small, self._left_over = None, 0  # neither way, until all is done
         for step in self.definition.steps:
             if step.lazy:  # of a few records, a table is made faster than a view is read
                 self._become("TABLE" if small else "VIEW", step.name, step.sql)
@@ -641,6 +642,21 @@ class EventStore:
                 self._become("VIEW" if small else "TABLE", f"changed_{step.name}", EVERYBODY)
         self._con.execute(f"SET disabled_optimizers = '{DATA_DEPENDENT if small else ''}'")
         self._small = small
+
+    def _sweep(self) -> None:
+        """Make the temporary tables of small batches anew, as empty as they are."""
+        self._forget_plans()
+        steps = (step for step in self.definition.steps if not step.inline)
+        for name in (
+            "staged",
+            "forgotten",
+            "dirty",
+            "earlier",
+            *(r.name for r in (*steps, *self.definition.on_change)),
+        ):
+            self._con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM temp.{name} LIMIT 0")
+            self._rows[name] = 0
+        self._left_over = 0
 
     def _forget_plans(self) -> None:
         for name in self._plans:
@@ -681,7 +697,7 @@ class EventStore:
 
     def _clear(self, name: str) -> None:
         if self._rows.get(name) != 0:  # each statement counts in a small batch
-            self._run(f"clear_{name}", f"DELETE FROM temp.{name}")
+            self._left_over += self._run(f"clear_{name}", f"DELETE FROM temp.{name}")
             self._rows[name] = 0
 
     def _insert_arrived(self, table: str, events: Mapping[EventType, pa.Table]) -> None:
@@ -738,9 +754,9 @@ class EventStore:
     def _derive(self) -> None:
         """Derive the dirty patients' relations from `scope`, and see whose stored rows are to change."""
         for step in self.definition.steps:
-            if self._small or not step.lazy:
+            if not step.inline and (self._small or not step.lazy):
                 self._make(step.name, step.sql)
-            else:
+            elif not self._small:
                 self._con.execute(step.creation)
         if not self._small:
             for step in self.definition.stored:

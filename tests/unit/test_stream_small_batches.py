@@ -52,6 +52,21 @@ def test_small_and_large_batches_may_alternate() -> None:
     expected.close()
 
 
+def test_tables_made_anew_between_small_batches_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deleted rows stay in the temporary tables, which are therefore made anew now and then: here at every other batch."""
+    monkeypatch.setattr(module, "LEFT_OVER_ROWS", 0)
+    swept = open_store(OUTCOMES, TODAY)
+    made: list[str] = []
+    monkeypatch.setattr(swept, "_sweep", lambda sweep=swept._sweep: (made.append("anew"), sweep()))
+    events = [event for number in range(1, 4) for event in patient(number)]
+    load(swept, [[event] for event in events])
+    assert len(made) >= len(events) // 3
+    expected = load(open_store(OUTCOMES, TODAY), [events])
+    assert contents(swept) == contents(expected)
+    swept.close()
+    expected.close()
+
+
 def test_a_small_batch_follows_a_rebuild_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the last part of a rebuild looked at must not be all that the next batch sees."""
     monkeypatch.setattr(module, "REBUILD_EVENTS", 3)
