@@ -53,7 +53,7 @@ def test_small_and_large_batches_may_alternate() -> None:
 
 
 def test_tables_made_anew_between_small_batches_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deleted rows stay in the temporary tables, which are therefore made anew now and then: here at every other batch."""
+    """Deleted rows stay in temporary tables, so that these are made anew now and then: here at every other batch."""
     monkeypatch.setattr(module, "LEFT_OVER_ROWS", 0)
     swept = open_store(OUTCOMES, TODAY)
     made: list[str] = []
