@@ -15,7 +15,9 @@ def _outcomes(run: Run) -> dict[str, Any]:
     """patient_id -> the rows that the outbox would publish, were every patient waiting in it."""
     expected: dict[str, Any] = {}
     query = rows_sql(STORE)
-    run("CREATE OR REPLACE TEMP TABLE published (patient_key UBIGINT, digest VARCHAR)")  # as if nobody had been yet
+    run(
+        "CREATE OR REPLACE TEMP TABLE published (patient_key UBIGINT, digest VARCHAR)"
+    )  # as if nobody had been yet
     patients = run("SELECT count(*) FROM patients")[0][0]
     for first in range(0, patients, PATIENTS_AT_ONCE):
         run(

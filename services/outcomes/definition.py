@@ -258,11 +258,11 @@ OUTCOMES = StoreDefinition(
         *RECORDS,
         Relation.load(SQL, "treated", stored=True),
         Relation.load(SQL, "patients", stored=True),
-        Relation.load(SQL, "measurements"),
-        Relation.load(SQL, "chosen"),
-        Relation.load(SQL, "judged"),
-        Relation.load(SQL, "selected", stored=True),
-        Relation.load(SQL, "results", stored=True),
+        Relation.load(SQL, "measurements", of=("treated",)),
+        Relation.load(SQL, "chosen", of=("measurements",)),
+        Relation.load(SQL, "judged", of=("measurements",)),
+        Relation.load(SQL, "selected", stored=True, of=("chosen",)),
+        Relation.load(SQL, "results", stored=True, of=("treated",)),
     ],
     views=[
         Relation.load(SQL, name)

@@ -9,7 +9,7 @@ from services.stream.definition import StoreDefinition
 from services.stream.publisher import Message
 from services.stream.store import EventStore
 
-PATIENTS_AT_ONCE = 250
+PATIENTS_AT_ONCE = 80
 
 ROWS = """
 WITH waiting AS MATERIALIZED (

@@ -49,6 +49,7 @@ class Relation:
 
     `lazy` ones are views within a large batch: cheap to derive and wide, so that reading a few columns several
     times costs less than writing all of them once. `inline` ones, read once or twice, are views in every batch.
+    One `of` others is left empty in a small batch where one of them is: it would have no rows, or no readers.
     """
 
     name: str
@@ -56,11 +57,22 @@ class Relation:
     stored: bool = False
     lazy: bool = False
     inline: bool = False
+    of: Sequence[str] = ()
 
     @classmethod
-    def load(cls, folder: Path, name: str, **kinds: bool) -> "Relation":
+    def load(
+        cls,
+        folder: Path,
+        name: str,
+        *,
+        stored: bool = False,
+        lazy: bool = False,
+        inline: bool = False,
+        of: Sequence[str] = (),
+    ) -> "Relation":
         """Read `folder/name.sql`."""
-        return cls(name, (folder / f"{name}.sql").read_text(encoding="utf-8").strip(), **kinds)
+        sql = (folder / f"{name}.sql").read_text(encoding="utf-8").strip()
+        return cls(name, sql, stored, lazy, inline, of)
 
     @property
     def creation(self) -> str:

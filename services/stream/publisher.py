@@ -29,7 +29,7 @@ PAUSE_SECONDS = 0.2
 """Commits that follow each other so closely share a publication."""
 REST, LONGEST_PAUSE_SECONDS = 4, 1.0
 """So many times as long as a round took, where others commit meanwhile: it competes with what is stored and asked."""
-FULL_ROUND = 250
+FULL_ROUND = 80
 """An outbox that gives so many messages at once may hold more."""
 BACKLOG_PATIENCE_SECONDS = 5.0
 """While a backlog is worked off, publication waits up to this long: only the newest state matters."""

@@ -754,7 +754,9 @@ class EventStore:
     def _derive(self) -> None:
         """Derive the dirty patients' relations from `scope`, and see whose stored rows are to change."""
         for step in self.definition.steps:
-            if not step.inline and (self._small or not step.lazy):
+            if self._small and any(self._rows[name] == 0 for name in step.of):
+                self._clear(step.name)
+            elif not step.inline and (self._small or not step.lazy):
                 self._make(step.name, step.sql)
             elif not self._small:
                 self._con.execute(step.creation)
