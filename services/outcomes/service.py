@@ -1,10 +1,13 @@
 """The outcomes service: its parts in one place."""
 
+from schemas import EventType
+from schemas.topics import EVENT_TOPICS
 from services.outcomes.api import create_outcomes_api
 from services.outcomes.definition import OUTCOMES
 from services.outcomes.gauges import OutcomesGauges
 from services.outcomes.outbox import OutcomesOutbox
 from services.stream.erasure_outbox import ErasureOutbox
+from services.stream.node import Patience
 from services.stream.publisher import DeadLetters
 from services.stream.service import Design
 
@@ -15,4 +18,7 @@ DESIGN = Design(
     # Both services read the same records: this one writes the letters of those they refuse, and tells of erasures.
     outboxes=(DeadLetters(), ErasureOutbox(), OutcomesOutbox()),
     gauges=OutcomesGauges,
+    patience=Patience(
+        1, {EVENT_TOPICS[EventType.ADVERSE_EVENT]: 5}
+    ),  # of these, only a fatal one counts here
 )

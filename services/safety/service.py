@@ -8,6 +8,7 @@ from services.safety.definition import SAFETY
 from services.safety.gauges import SafetyGauges, count_alerts
 from services.safety.outbox import AlertsOutbox
 from services.stream.erasure_outbox import ErasureOutbox
+from services.stream.node import Patience
 from services.stream.service import Design
 
 DESIGN = Design(
@@ -16,7 +17,7 @@ DESIGN = Design(
     api=lambda node, tokens, holder: create_safety_api(node, tokens, KafkaActions(node, holder)),
     outboxes=(ErasureOutbox(), AlertsOutbox()),
     agents=read_actions,
-    urgent=frozenset({EVENT_TOPICS[EventType.ADVERSE_EVENT], ERASURES}),
+    patience=Patience(5, {EVENT_TOPICS[EventType.ADVERSE_EVENT]: 0, ERASURES: 0}),
     gauges=SafetyGauges,
     tell=count_alerts,
 )

@@ -2,9 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 import duckdb
@@ -44,11 +45,27 @@ class Pulse:
         return self.count
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How many times `WEEK12_LINGER_MS` a record waits for others to share its transaction, `usual` or by its topic."""
+
+    usual: int = 1
+    topics: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, topics: Iterable[str]) -> int:
+        """Of records of these topics together: the least."""
+        return min(self.topics.get(topic, self.usual) for topic in topics)
+
+    @property
+    def least(self) -> int:
+        """Of any record."""
+        return min([self.usual, *self.topics.values()])
+
+
 class Node:
     """One service's store with its one writing thread and a few reading ones.
 
     `parts` says how each part is doing, for `/health/ready`; `behind` is true while a backlog is worked off.
-    Records of the topics in `urgent` do not wait for others.
     """
 
     def __init__(
@@ -56,7 +73,7 @@ class Node:
         settings: Settings,
         store: EventStore,
         metrics: Metrics,
-        urgent: frozenset[str] = frozenset(),
+        patience: Patience = Patience(),
     ) -> None:
         self.settings = settings
         self.store = store
@@ -64,7 +81,7 @@ class Node:
         self.committed = Pulse()
         self.parts = {"kafka": "starting", "store": "ok"}
         self.behind = False
-        self.urgent = urgent
+        self.patience = patience
         self.last: Applied | None = None
         self.tell: Callable[[Applied], None] = lambda _: None
         self.traces = Traces()

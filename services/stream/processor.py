@@ -45,10 +45,8 @@ BACKLOG_TRANSACTION_SECONDS = 5.0
 REST = 1 / 4
 LONGEST_REST_SECONDS = 0.1
 """After a transaction, this part of what it took: somewhat fewer and larger ones leave readers room."""
-LEISURE = 5
-"""Where some topics are urgent, records of the others wait for more so many times as long as `WEEK12_LINGER_MS`,"""
 GLANCE_SECONDS = 0.025
-"""but for an urgent record, which is looked for so often."""
+"""How often records that can wait look for one that cannot."""
 LAG_SECONDS = 5.0
 DECODED_AHEAD_RECORDS = 50_000
 """Decoded records of a backlog that may wait for the writing thread; else what arrives meanwhile shares the next."""
@@ -254,13 +252,13 @@ class Processor(Service):  # type: ignore[misc]
             await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000), max_records=most)
         )
         came, count = time.perf_counter(), sum(map(len, polled.values()))
-        linger = node.settings.linger_ms / 1000 * (LEISURE if node.urgent else 1)
         while polled and count < min(BACKLOG_RECORDS, most):
-            urgent = any(topic in node.urgent for topic, _ in polled)
-            wait = max(self._rested, came + (0.0 if urgent else linger)) - time.perf_counter()
+            patience = node.patience.of(topic for topic, _ in polled)
+            ready = max(self._rested, came + patience * node.settings.linger_ms / 1000)
+            wait = ready - time.perf_counter()
             if wait <= 0:
                 break
-            await self.sleep(min(wait, GLANCE_SECONDS) if node.urgent else wait)
+            await self.sleep(min(wait, GLANCE_SECONDS) if patience > node.patience.least else wait)
             more = _by_topic(await consumer.getmany(timeout_ms=0, max_records=most - count))
             for partition, records in more.items():
                 polled[partition] = [*polled.get(partition, ()), *records]

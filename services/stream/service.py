@@ -30,7 +30,7 @@ from services.runtime.tokens import TokenStore
 from services.stream.definition import StoreDefinition
 from services.stream.gauges import GaugeKeeper, Gauges
 from services.stream.measures import prepare_counters
-from services.stream.node import Node
+from services.stream.node import Node, Patience
 from services.stream.opening import open_while_answering
 from services.stream.processor import Processor
 from services.stream.publisher import Outbox, Publisher
@@ -54,7 +54,7 @@ class Design:
     api: Callable[[Node, TokenStore, "FaustHolder"], FastAPI]
     outboxes: Sequence[Outbox]
     agents: Callable[[faust.App, Node], None] | None = None
-    urgent: frozenset[str] = frozenset()  # topics whose records do not wait for others
+    patience: Patience = field(default_factory=Patience)
     gauges: Callable[[Node], Gauges] | None = None
     tell: Callable[[Metrics, Applied], None] | None = None  # counts the store's news of a commit
 
@@ -72,7 +72,7 @@ async def run(settings: Settings, design: Design, stop: asyncio.Event) -> None:
     """Run until `stop`. Raises OperatorError for what the operator must put right."""
     metrics = Metrics(design.definition.name)
     store = await open_while_answering(settings, design.definition, design.port(settings), metrics, stop)
-    node = Node(settings, store, metrics, design.urgent)
+    node = Node(settings, store, metrics, design.patience)
     prepare_counters(metrics, node.name)
     if design.tell:
         node.tell = partial(design.tell, metrics)

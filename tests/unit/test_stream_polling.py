@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
+from services.stream.node import Patience
 from services.stream.processor import Polled, Processor
 
 LAB, AE = "registry.labs.v1", "registry.adverse-events.v1"
 HALF_AN_HOUR = 1_800_000
+URGENT, ALIKE = Patience(5, {AE: 0}), Patience()
 
 
 class FakeConsumer:
@@ -31,10 +33,10 @@ class FakeConsumer:
 
 
 async def polled(
-    consumer: FakeConsumer, *, urgent: Sequence[str] = (), linger_ms: int = 0, most: int = 1_000
+    consumer: FakeConsumer, patience: Patience = ALIKE, *, linger_ms: int = 0, most: int = 1_000
 ) -> Polled:
     settings = SimpleNamespace(linger_ms=linger_ms, batch_max_records=most)
-    node = SimpleNamespace(settings=settings, urgent=frozenset(urgent), behind=False)
+    node = SimpleNamespace(settings=settings, patience=patience, behind=False)
     return await Processor(node)._poll(consumer)  # type: ignore[arg-type]
 
 
@@ -44,18 +46,18 @@ def offsets(found: Polled) -> dict[str, list[int]]:
 
 async def test_an_urgent_record_does_not_wait_for_others() -> None:
     consumer = FakeConsumer([AE], [LAB])
-    assert offsets(await polled(consumer, urgent=[AE], linger_ms=HALF_AN_HOUR)) == {AE: [1]}
+    assert offsets(await polled(consumer, URGENT, linger_ms=HALF_AN_HOUR)) == {AE: [1]}
 
 
 async def test_others_wait_until_an_urgent_one_comes() -> None:
     consumer = FakeConsumer([LAB], [], [LAB], [AE, LAB], [LAB])
-    found = await polled(consumer, urgent=[AE], linger_ms=HALF_AN_HOUR)
+    found = await polled(consumer, URGENT, linger_ms=HALF_AN_HOUR)
     assert offsets(found) == {LAB: [1, 3, 4], AE: [4]}
 
 
 async def test_others_wait_no_longer_than_the_linger_allows() -> None:
     consumer = FakeConsumer([LAB], [LAB])
-    found = await polled(consumer, urgent=[AE], linger_ms=1)  # five times as long where something is urgent
+    found = await polled(consumer, URGENT, linger_ms=1)  # five times as long where something is urgent
     assert offsets(found) == {LAB: [1, 2]}
 
 
