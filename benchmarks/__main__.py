@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.report import COLUMNS, Figure, describe_machine, print_table
 
-NAMES = ("pipeline", "batches", "rebuild", "compute", "cohort", "memory", "latency", "ingest")
+NAMES = ("pipeline", "batches", "rebuild", "compute", "cohort", "memory", "latency", "rows", "ingest")
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- begin: written by `python -m benchmarks` -->", "<!-- end -->"
 INGEST_TARGET = 8_000

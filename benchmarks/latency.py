@@ -56,14 +56,14 @@ def measure(options: argparse.Namespace) -> Iterator[Figure]:
         del records
         secret = TokenStore(settings.tokens_path).add("benchmark", ["submitter", "safety_officer"])
         with services(settings):
-            _wait(settings)
-            bare = _told("producer to consumer, bare", uvloop.run(_bare_delays(settings)))
-            alerts = _told("adverse event to alert", _alerts(settings, secret, options.seconds))
-            _wait(settings)
+            wait(settings)
+            bare = told("producer to consumer, bare", uvloop.run(_bare_delays(settings)))
+            alerts = told("adverse event to alert", _alerts(settings, secret, options.seconds))
+            wait(settings)
             idle, delays, answers = _cohort(settings, secret, options.seconds)
-            _told("/health/live answers", idle)
-            cohort = _told("event to cohort rate", delays)
-            _told("/v1/cohort answers", answers)
+            told("/health/live answers", idle)
+            cohort = told("event to cohort rate", delays)
+            told("/v1/cohort answers", answers)
     floor = f"bare p50 {percentile(bare, 0.5):.1f}, p99 {percentile(bare, 0.99):.1f} ms"
     yield _figure("adverse event accepted to alert, p50", percentile(alerts, 0.5), floor, 100)
     yield _figure("adverse event accepted to alert, p99", percentile(alerts, 0.99), floor, 500)
@@ -72,7 +72,7 @@ def measure(options: argparse.Namespace) -> Iterator[Figure]:
     yield _figure(f"answer of /v1/cohort at {EVENT_RATE} events/s, p95", percentile(answers, 0.95), live, 30)
 
 
-def _told(name: str, values: list[float]) -> list[float]:
+def told(name: str, values: list[float]) -> list[float]:
     shares = ", ".join(f"p{share * 100:.0f} {percentile(values, share):.1f}" for share in (0.5, 0.95, 0.99))
     print(f"{name}: {len(values)} measured, {shares}, longest {max(values):.1f} ms", flush=True)
     return values
@@ -88,7 +88,7 @@ def _figure(name: str, value: float, floor: str, target: float) -> Figure:
 def _alerts(settings: Settings, secret: str, seconds: int) -> list[float]:
     """Milliseconds from 202 to the row, for every adverse event."""
     with Observer(listen, f"http://127.0.0.1:{settings.safety_port}", secret) as listener:
-        accepted = uvloop.run(_send(settings, secret, seconds, AE_RATE, _adverse_event))
+        accepted = uvloop.run(send(settings, secret, seconds, AE_RATE, _adverse_event))
         seen: dict[str, float] = listener.finish(len(accepted))
     if missing := accepted.keys() - seen.keys():
         sys.exit(
@@ -135,8 +135,8 @@ def _cohort(settings: Settings, secret: str, seconds: int) -> tuple[list[float],
 
 async def _send_both(settings: Settings, secret: str, seconds: int) -> dict[str, float]:
     markers, _ = await asyncio.gather(
-        _send(settings, secret, seconds, RESPONDER_RATE, _responder),
-        _send(settings, secret, seconds, (EVENT_RATE - 3 * RESPONDER_RATE) / LINES, _background),
+        send(settings, secret, seconds, RESPONDER_RATE, _responder),
+        send(settings, secret, seconds, (EVENT_RATE - 3 * RESPONDER_RATE) / LINES, _background),
     )
     return markers
 
@@ -176,7 +176,7 @@ def _common(kind: str, site: str, patient: str, name: str, day: str) -> dict[str
 Make = Callable[[int], tuple[str, list[dict[str, object]]]]
 
 
-async def _send(settings: Settings, secret: str, seconds: int, rate: float, make: Make) -> dict[str, float]:
+async def send(settings: Settings, secret: str, seconds: int, rate: float, make: Make) -> dict[str, float]:
     """Send a request every 1/rate seconds, whatever the answers take; when each had its 202."""
     accepted: dict[str, float] = {}
     headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
@@ -277,7 +277,7 @@ def _wait_until_ready(port: int) -> None:
         time.sleep(0.1)
 
 
-def _wait(settings: Settings) -> None:
+def wait(settings: Settings) -> None:
     """Until both stores have every record, and have published what follows from it."""
     done = subprocess.run(
         [*WEEK12, "wait", "--timeout", "600", "--published"],

@@ -10,6 +10,7 @@ from services.stream.publisher import Message
 from services.stream.store import EventStore
 
 PATIENTS_AT_ONCE = 80
+"""Few enough that the writing thread does not feel a round while others commit."""
 
 ROWS = """
 WITH waiting AS MATERIALIZED (
@@ -49,10 +50,9 @@ TABLES = ("CREATE TABLE published (patient_key UBIGINT PRIMARY KEY, digest VARCH
 """What the topic last said of a patient: rows that did not change are not published again."""
 
 
-def rows_sql(definition: StoreDefinition) -> str:
+def rows_sql(definition: StoreDefinition, patients: int = PATIENTS_AT_ONCE) -> str:
     """The query of the next patients' rows, derived for them alone."""
-    tables = definition.narrowed_sql("patient_outcomes", "waiting")
-    return ROWS.format(patients=PATIENTS_AT_ONCE, tables=tables)
+    return ROWS.format(patients=patients, tables=definition.narrowed_sql("patient_outcomes", "waiting"))
 
 
 class OutcomesOutbox:
