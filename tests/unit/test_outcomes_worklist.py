@@ -166,5 +166,17 @@ async def test_a_page_of_another_day_or_of_nothing_says_so(small: Reading) -> No
         assert (await small.page(path)).status_code == 404
 
 
+async def test_the_page_shows_what_was_known_on_a_day(small: Reading) -> None:
+    known, later = "2026-01-01", "2026-01-02"  # all others were recorded on the first of them
+    await small.commit(
+        visit(99, "w-2", patient_id="W12-0002", site_id="S01", cdai=90, recorded_at=f"{later}T10:00:00Z")
+    )
+    assert "W12-0002" not in (await small.page("/worklist?timepoint=week_12&state=closes")).text
+    before = (await small.page(f"/worklist?timepoint=week_12&known_at={known}")).text
+    assert f"as known on {known}" in before
+    assert f'href="/patients/W12-0002?known_at={known}"' in before
+    assert f"known_at={known}" in before[before.index("/v1/worklist?format=csv") :]
+
+
 async def test_anybody_who_may_not_read_patients_is_told(small: Reading) -> None:
     assert (await small.page("/worklist", "sender")).status_code == 403

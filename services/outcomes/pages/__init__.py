@@ -289,7 +289,7 @@ def _routes(pages: _Pages) -> APIRouter:
 
     @router.get("/worklist")
     async def worklist(request: Request, caller: PatientReader) -> Response:
-        names = ("site", "timepoint", "state", "which", "protocol", "as_of")
+        names = ("site", "timepoint", "state", "which", "protocol", "as_of", "known_at")
         return await pages.worklist(request, caller, asked(request, *names))
 
     @router.get("/data-quality")

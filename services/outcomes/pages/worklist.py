@@ -51,7 +51,7 @@ class WorklistPage:
         protocol = wanted["protocol"] or protocols[0]
         if protocol not in protocols:
             raise not_here("protocol")
-        cut = await self._calendar.cut(wanted["as_of"])
+        cut = await self._calendar.cut(wanted["as_of"], wanted["known_at"])
         today = await self._calendar.today()
         only = {
             "protocol": protocol,
@@ -72,6 +72,7 @@ class WorklistPage:
             node=self._node,
             commits=self._commits,
             as_of=cut.as_of if cut else today,
+            known_at=cut.known_at if cut else None,
             today=today,
             is_past=cut is not None,
             sites=sites,
@@ -91,7 +92,7 @@ class WorklistPage:
                     "format": "csv",
                     **only,
                     "counts": "true" if only["counts"] else None,
-                    **{name: query.get(name) for name in ("timepoint", "state", "as_of")},
+                    **{name: query.get(name) for name in ("timepoint", "state", "as_of", "known_at")},
                 },
             ),
         )
