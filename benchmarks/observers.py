@@ -46,7 +46,10 @@ class Observer:
         self._pipe.send(expected)
         if not self._pipe.poll(PATIENCE_SECONDS + READY_SECONDS):
             raise SystemExit("an observer did not answer")
-        return self._pipe.recv()
+        try:
+            return self._pipe.recv()
+        except EOFError:
+            raise SystemExit("an observer gave up") from None
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
