@@ -267,15 +267,9 @@ OUTCOMES = StoreDefinition(
     views=[
         Relation.load(SQL, name)
         for name in (
-            *(
-                "endpoint_states",
-                "patient_outcomes",
-                "cohort_counts",
-                "cohort_rates",
-                "cohort_changes",
-                "cohort_funnel",
-            ),
-            *("biomarkers", "baseline_characteristics", "worklist", "data_quality"),
+            *("endpoint_states", "patient_outcomes", "cohort_counts", "cohort_rates"),
+            *("cohort_changes", "cohort_funnel", "biomarkers", "baseline_characteristics"),
+            *("worklist", "data_quality"),
             "extended_inductions",
         )
     ],

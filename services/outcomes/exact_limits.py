@@ -26,9 +26,9 @@ class ExactLimits:
     async def added(self, rows: Sequence[Row]) -> list[Row]:
         """Rows of `cohort_counts` with `ci_exact_low` and `ci_exact_high`: rows of `cohort_rates`."""
         counts = [(row["n"], row["denominator"]) for row in rows]
-        known = {**self._known}
+        known = self._known
         if missing := set(counts) - known.keys():
-            known |= await self._computed(sorted(missing))
+            known = {**known, **await self._computed(sorted(missing))}
             self._known = known if len(known) <= MOST else {}
         return [
             {**row, "ci_exact_low": known[pair][0], "ci_exact_high": known[pair][1]}

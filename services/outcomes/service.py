@@ -18,7 +18,6 @@ DESIGN = Design(
     # Both services read the same records: this one writes the letters of those they refuse, and tells of erasures.
     outboxes=(DeadLetters(), ErasureOutbox(), OutcomesOutbox()),
     gauges=OutcomesGauges,
-    patience=Patience(
-        1, {EVENT_TOPICS[EventType.ADVERSE_EVENT]: 5}
-    ),  # of these, only a fatal one counts here
+    # Of adverse events only fatal ones count here.
+    patience=Patience(1, {EVENT_TOPICS[EventType.ADVERSE_EVENT]: 5}),
 )

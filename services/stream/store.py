@@ -70,7 +70,7 @@ DATA_DEPENDENT = "statistics_propagation,compressed_materialization"
 """Optimisers that read the tables' contents: DuckDB does not notice when those change under a prepared plan."""
 LEFT_OVER_ROWS = 150_000
 """Rows deleted from a temporary table stay in memory, and every later plan reads past them: after so many in all
-tables together, some thirty batches of a hundred events, all are made anew."""
+tables together, some twenty batches of a hundred events, all are made anew."""
 ROOM_BYTES = 4 * 1024 * 1024
 """With less on the disk the store does not count as writable again, though a few bytes may find room."""
 
