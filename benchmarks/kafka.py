@@ -31,12 +31,12 @@ from services.stream.processor import FETCH_BYTES
 
 PATIENCE_SECONDS = 300
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
-"""Without its second compiler, which keeps half a processor busy for the first minutes of a JVM's life: a broker in
-use is long past that."""
+"""Without its second compiler, which keeps a fifth of a processor busy in the first minutes of a JVM's life: a broker
+in use is long past that."""
 
 
 @contextmanager
-def scratch_kafka(folder: Path) -> Iterator[Settings]:
+def scratch_kafka(folder: Path, protocols: Sequence[str] = ("fu2025",)) -> Iterator[Settings]:
     """Apache Kafka with the registry's topics, empty; settings of services on free ports. All gone at the end."""
     with (
         tempfile.TemporaryDirectory(prefix="run-", dir=folder) as scratch,
@@ -50,6 +50,7 @@ def scratch_kafka(folder: Path) -> Iterator[Settings]:
             outcomes_port=free_port(),
             safety_port=free_port(),
             partitions=PARTITIONS,
+            protocols=protocols,
         )
         ensure_topics(settings.kafka_python_options(), partitions=PARTITIONS)
         yield settings

@@ -37,8 +37,7 @@ def measure(options: argparse.Namespace) -> Iterator[Figure]:
     versions = len({(record.key, _recorded_at(record)) for record in records})
     rates, floors, memory, cpu = [], [], [], []
     protocols = tuple(options.protocols.split(","))
-    with scratch_kafka(options.folder) as started:
-        settings = started.model_copy(update={"protocols": protocols})
+    with scratch_kafka(options.folder, protocols) as settings:
         print(f"{events:,} events written at {load_records(settings, records):,.0f}/s", flush=True)
         for _ in range(options.rounds):
             floors.append(read_and_throw_away(settings, events))

@@ -38,8 +38,7 @@ def measure(options: argparse.Namespace) -> Iterator[Figure]:
     # Copies within a request would not be written.
     sent = list({tuple(event[name] for name in VERSION): event for event in arriving}.values())[:count]
     protocols = tuple(options.protocols.split(","))
-    with scratch_kafka(options.folder) as started:
-        settings = started.model_copy(update={"protocols": protocols})
+    with scratch_kafka(options.folder, protocols) as settings:
         load_records(settings, list(to_records(lines[: options.stored])))
         del lines
         secret = TokenStore(settings.tokens_path).add("benchmark", ["submitter", "safety_officer"])

@@ -67,8 +67,8 @@ class CohortReader:
         self._node = node
         self._slow = slow
         protocols = [load_protocol(name) for name in node.settings.protocols]
-        self._timepoints = {BASELINE, *(time for protocol in protocols for time in protocol.timepoint)}
-        self._endpoints = {endpoint.name for protocol in protocols for endpoint in protocol.endpoints}
+        self._timepoints = {None, BASELINE, *(time for protocol in protocols for time in protocol.timepoint)}
+        self._endpoints = {None, *(end.name for protocol in protocols for end in protocol.endpoints)}
         self._parts: dict[tuple[str, Part], PerCut[list[Row]]] = {}
         self._exact = ExactLimits(node)
 
@@ -87,9 +87,8 @@ class CohortReader:
     async def changes(
         self, caller: Caller, cut: Cut | None, part: Part = WHOLE, *, shared: bool = False
     ) -> list[Row]:
-        """`cohort_changes`, which know no endpoints."""
-        whole = self._part("cohort_changes", part._replace(endpoint=None))
-        return _fit(await whole.get(cut), CHANGES, caller, shared)
+        """`cohort_changes`, which know no endpoints: a part is a timepoint."""
+        return _fit(await self._part("cohort_changes", part).get(cut), CHANGES, caller, shared)
 
     async def funnel(
         self, caller: Caller, cut: Cut | None, part: Part = WHOLE, *, shared: bool = False
@@ -101,7 +100,7 @@ class CohortReader:
         return [_less(row, hidden) for row in rows]
 
     def _part(self, name: str, part: Part) -> PerCut[list[Row]]:
-        known = part.timepoint in {None, *self._timepoints} and part.endpoint in {None, *self._endpoints}
+        known = part.timepoint in self._timepoints and part.endpoint in self._endpoints
         kept = (name, part if known else NOTHING)
         if kept not in self._parts:
             ahead = name == "cohort_counts" and kept[1] not in (WHOLE, NOTHING)
@@ -111,8 +110,8 @@ class CohortReader:
     async def _read(self, name: str, part: Part, cut: Cut | None) -> list[Row]:
         if part == NOTHING:
             return Rows()
-        wanted = {name: value for name, value in part._asdict().items() if value is not None}
-        where = " AND ".join(["true", *(f"{name} = ${name}" for name in wanted)])
+        wanted = {column: value for column, value in part._asdict().items() if value is not None}
+        where = " AND ".join(["true", *(f"{column} = ${column}" for column in wanted)])
         sql = (
             f"SELECT * FROM {source_at(name, cut)} WHERE {where} ORDER BY protocol, timepoint, {ORDERS[name]}"
         )

@@ -11,7 +11,7 @@ FROM (SELECT n, denominator, exact_limits(n, denominator) AS exact
     FROM (SELECT unnest($n) AS n, unnest($denominator) AS denominator))
 """
 MOST = 100_000
-"""Limits kept, some 20 MB; beyond it all are forgotten."""
+"""Limits kept, some 30 MB; beyond it all are forgotten."""
 
 Counts = tuple[int, int]
 

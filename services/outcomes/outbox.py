@@ -6,11 +6,8 @@ import orjson
 
 from schemas.topics import OUTCOMES as TOPIC
 from services.stream.definition import StoreDefinition
-from services.stream.publisher import Message
+from services.stream.publisher import FULL_ROUND, Message
 from services.stream.store import EventStore
-
-PATIENTS_AT_ONCE = 80
-"""Few enough that the writing thread does not feel a round while others commit."""
 
 ROWS = """
 WITH waiting AS MATERIALIZED (
@@ -50,7 +47,7 @@ TABLES = ("CREATE TABLE published (patient_key UBIGINT PRIMARY KEY, digest VARCH
 """What the topic last said of a patient: rows that did not change are not published again."""
 
 
-def rows_sql(definition: StoreDefinition, patients: int = PATIENTS_AT_ONCE) -> str:
+def rows_sql(definition: StoreDefinition, patients: int = FULL_ROUND) -> str:
     """The query of the next patients' rows, derived for them alone."""
     return ROWS.format(patients=patients, tables=definition.narrowed_sql("patient_outcomes", "waiting"))
 

@@ -30,7 +30,7 @@ PAUSE_SECONDS = 0.2
 REST, LONGEST_PAUSE_SECONDS = 4, 1.0
 """So many times as long as a round took, where others commit meanwhile: it competes with what is stored and asked."""
 FULL_ROUND = 80
-"""An outbox that gives so many messages at once may hold more."""
+"""An outbox that gives so many messages at once may hold more; few enough that others hardly feel a round."""
 BACKLOG_PATIENCE_SECONDS = 5.0
 """While a backlog is worked off, publication waits up to this long: only the newest state matters."""
 
