@@ -20,7 +20,7 @@ from services.outcomes.cdai import compute_cdai_points
 from services.outcomes.complaints import compute_complaints
 from services.outcomes.ses_cd import compute_ses_cd
 from services.stream.definition import Columns
-from services.stream.store import DECIMAL
+from services.stream.event_tables import DECIMAL
 
 COLUMNS = {
     # enrolment

@@ -8,7 +8,7 @@ import pyarrow as pa
 from schemas import AdverseEvent, Consent, Event, EventType, Lab, Treatment, canonical_result
 from services.safety.ctcae import grade_lab
 from services.stream.definition import Columns
-from services.stream.store import DECIMAL
+from services.stream.event_tables import DECIMAL
 
 COLUMNS = {
     # treatment; of an adverse event: the drug its report names

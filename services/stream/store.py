@@ -33,39 +33,22 @@ from services.runtime.errors import OperatorError
 from services.stream import erasure
 from services.stream.definition import StoreDefinition, by_place
 from services.stream.erasure import Announced, Eraser, Leaving, named_patients
+from services.stream.event_tables import OF_DIRTY, OF_FEW_DIRTY, EventTables, table_of
 from services.stream.migration import migrate
 from services.stream.quoting import quoted
 from services.stream.transaction import transaction
 
 log = logging.getLogger(__name__)
 
-DECIMAL = "DECIMAL(18, 9)"
-
-COMMON_COLUMNS: Mapping[str, str] = {
-    "patient_key": "UBIGINT",  # first 8 bytes of the MD5 of patient_id: joins on integers, not on text
-    "record_key": "UBIGINT",  # the same of patient, event type, site and event id: versions compete within it
-    "event_type": "VARCHAR",
-    "version": "BIGINT",
-    "content": "UINTEGER",  # first 8 hex digits of the canonical JSON's SHA-256
-    "retracted": "BOOLEAN",
-    "recorded_at": "TIMESTAMP",  # UTC
-    "received_at": "TIMESTAMP",  # UTC, when ingest received it
-    "on_date": "DATE",
-    "at_time": "TIME",
-    "patient_id": "VARCHAR",
-    "site_id": "VARCHAR",
-    "event_id": "VARCHAR",
-    "partition": "SMALLINT",
-    "batch": "BIGINT",
-}
-
 RECORD_KEY = "md5_number_lower(concat_ws(chr(31), patient_id, event_type, site_id, event_id))"
+KEYS = f"md5_number_lower(patient_id) AS patient_key, {RECORD_KEY} AS record_key"
 REBUILD_EVENTS = 400_000
 """Events derived at a time in a rebuild; bounds its memory."""
 
 SESSION = "USE store; SET enable_progress_bar = false"  # the bar would go to standard output
 SMALL_BATCH = 500
 """Up to this many events, planning costs more than doing: plans are prepared once and temporary tables stay."""
+FEW_PATIENTS = 2_000
 DATA_DEPENDENT = "statistics_propagation,compressed_materialization"
 """Optimisers that read the tables' contents: DuckDB does not notice when those change under a prepared plan."""
 LEFT_OVER_ROWS = 150_000
@@ -81,12 +64,6 @@ DIRTY = (
     "SELECT DISTINCT patient_key, patient_id FROM staged UNION SELECT patient_key, patient_id FROM forgotten"
 )
 FORGOTTEN = "SELECT patient_key, patient_id, record_key, version, content FROM store.events LIMIT 0"
-KEEP_EVENTS = (
-    "INSERT INTO store.events SELECT * REPLACE ((SELECT batch FROM store.clock) AS batch) FROM staged"
-)
-EARLIER = "SELECT * FROM store.events SEMI JOIN dirty USING (patient_key)"
-EARLIER_OF_FEW = f"SELECT * FROM store.events WHERE rowid IN ({EARLIER.replace('*', 'rowid')})"
-"""Of few patients it is faster to find the rows by one column before all columns are read."""
 SCOPE = "CREATE OR REPLACE TEMP VIEW scope AS FROM earlier UNION ALL FROM staged"
 
 CHANGED = """
@@ -99,7 +76,7 @@ FULL JOIN (
 ) AS stored USING (patient_key)
 WHERE row(fresh.digest, fresh.n) IS DISTINCT FROM row(stored.digest, stored.n)
 """
-"""Patients of whom a stored relation's rows are to change: most batches change few of many.
+"""Patients of whom a stored relation's rows are to change: most large batches change few of many.
 
 Hashed twice and summed: one hash of a row is linear in its last column, so that two rows which change alike
 would cancel each other out.
@@ -123,6 +100,15 @@ DELETE FROM staged WHERE rowid IN (
 )
 """
 """Exact copies, of a stored version or of each other, are not versions; of several the earliest received stays."""
+
+
+DROP_APPENDED_COPIES = """
+DELETE FROM {table} WHERE rowid IN (
+    SELECT rowid FROM {table}
+    SEMI JOIN (SELECT record_key FROM {table} GROUP BY record_key HAVING count(*) > 1) USING (record_key)
+    QUALIFY row_number() OVER (PARTITION BY record_key, version, content, recorded_at ORDER BY rowid) > 1
+)
+"""
 
 
 class StoreError(OperatorError):
@@ -227,6 +213,7 @@ class EventStore:
         """
         self.path = path
         self.definition = definition
+        self._events = EventTables(definition)
         path.parent.mkdir(parents=True, exist_ok=True)
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": threads,
@@ -260,6 +247,7 @@ class EventStore:
         self._left_over = 0
         self._small: bool | None = False
         self._staged = Batch()
+        self._staged_types: set[EventType] = set()  # of its events
         self._applied = Applied(0)
         self._news: list[tuple[Any, ...]] = []
         self._topic_ids: dict[str, str] = {}
@@ -340,8 +328,9 @@ class EventStore:
         if not self._staged.records:
             self._choose_way(batch.records)
             self._make_empty("staged", NO_EVENTS)
+            self._staged_types = set()
         self._rows.pop("staged", None)
-        self._insert_arrived("staged", events)
+        self._stage_events(events)
         self._staged.add(batch)
         self._staged.leaving.add(leaving)
         self._topic_ids = dict(topic_ids or {})
@@ -397,13 +386,18 @@ class EventStore:
             events, leaving = self._eraser.sift(batch.events, batch.announced)
             if leaving:
                 self._eraser.erase(leaving, tell=False)
-            self._insert_arrived("store.events", events)
+            for event_type, arrived in events.items():  # noqa: B007  (DuckDB finds it by its name in this frame)
+                self._con.execute(
+                    f"INSERT INTO {table_of(event_type)} BY NAME "
+                    f"SELECT * EXCLUDE (event_type), {KEYS} FROM (SELECT *, '{event_type}' AS event_type FROM arrived)"
+                )
 
     def copy_events(self, source: Path) -> None:
         """Take over all versions of all events from another store's file, before a `rebuild`."""
         self._con.execute(f"ATTACH '{quoted(source)}' AS source (READ_ONLY)")
         try:
-            self._con.execute("INSERT INTO store.events BY NAME FROM source.events")
+            for table in map(table_of, EventType):
+                self._con.execute(f"INSERT INTO {table} BY NAME FROM source.{table}")
         finally:
             self._con.execute("DETACH source")
 
@@ -415,23 +409,20 @@ class EventStore:
         arrived = pa.table(  # noqa: F841  (DuckDB finds it by its name in this frame)
             {"batch": pa.array(numbers, pa.int64()), "content": pa.array(contents, pa.uint32())}
         )
-        self._con.execute(
-            "UPDATE store.events SET content = a.content FROM arrived AS a WHERE events.batch = a.batch"
-        )
+        for table in map(table_of, EventType):
+            self._con.execute(
+                f"UPDATE {table} AS e SET content = a.content FROM arrived AS a WHERE e.batch = a.batch"
+            )
 
     def keep_known(self, known_at: date) -> None:
         """Drop versions that were recorded after the end of that day (UTC), before a `rebuild`."""
-        self._con.execute("DELETE FROM store.events WHERE recorded_at >= ?::DATE + 1", [known_at])
+        for table in map(table_of, EventType):
+            self._con.execute(f"DELETE FROM {table} WHERE recorded_at >= ?::DATE + 1", [known_at])
 
     def drop_copies(self) -> None:
         """Remove exact copies of versions that `append` let in; of each the first appended stays."""
-        self._con.execute(
-            "CREATE OR REPLACE TEMP TABLE copies AS SELECT rowid AS row FROM store.events "
-            "SEMI JOIN (SELECT record_key FROM store.events GROUP BY record_key HAVING count(*) > 1) "
-            "USING (record_key) "
-            "QUALIFY row_number() OVER (PARTITION BY record_key, version, content, recorded_at ORDER BY rowid) > 1"
-        )
-        self._con.execute("DELETE FROM store.events WHERE rowid IN (SELECT row FROM copies)")
+        for table in map(table_of, EventType):
+            self._con.execute(DROP_APPENDED_COPIES.format(table=table))
 
     def set_today(self, today: date) -> Applied:
         """Let the calendar move: derives the patients with events dated between the two days.
@@ -455,7 +446,7 @@ class EventStore:
                 "SELECT DISTINCT patient_key, patient_id FROM store.events "
                 f"WHERE on_date {between} OR resolved_on {between}",
             )
-            self._make("earlier", EARLIER)
+            self._make("earlier", OF_DIRTY)
             con.execute(SCOPE)
             patients = self._refresh()
             for statement in self.definition.on_calendar:
@@ -612,7 +603,7 @@ class EventStore:
         self._make_empty("staged", NO_EVENTS)
         self._make_empty("forgotten", FORGOTTEN)
         self._make("dirty", DIRTY)
-        self._make("earlier", EARLIER)
+        self._make("earlier", OF_DIRTY)
         self._con.execute(SCOPE)
         self._derive()
 
@@ -638,7 +629,7 @@ class EventStore:
         for step in self.definition.steps:
             if step.lazy:  # of a few records, a table is made faster than a view is read
                 self._become("TABLE" if small else "VIEW", step.name, step.sql)
-            if step.stored:  # of a few patients, all rows are replaced faster than compared
+            if step.stored:  # few patients, as `_few` has it
                 self._become("VIEW" if small else "TABLE", f"changed_{step.name}", EVERYBODY)
         self._con.execute(f"SET disabled_optimizers = '{DATA_DEPENDENT if small else ''}'")
         self._small = small
@@ -657,6 +648,11 @@ class EventStore:
             self._con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM temp.{name} LIMIT 0")
             self._rows[name] = 0
         self._left_over = 0
+
+    @property
+    def _few(self) -> bool:
+        """Whether all rows of the patients in `dirty` are replaced faster than compared."""
+        return self._rows["dirty"] <= FEW_PATIENTS
 
     def _forget_plans(self) -> None:
         for name in self._plans:
@@ -700,7 +696,7 @@ class EventStore:
             self._left_over += self._run(f"clear_{name}", f"DELETE FROM temp.{name}")
             self._rows[name] = 0
 
-    def _insert_arrived(self, table: str, events: Mapping[EventType, pa.Table]) -> None:
+    def _stage_events(self, events: Mapping[EventType, pa.Table]) -> None:
         """Add events as they were decoded; DuckDB finds `arrived` by its name in this frame."""
         tables = [
             columns.append_column("event_type", pa.repeat(str(event_type), columns.num_rows))
@@ -709,10 +705,8 @@ class EventStore:
         if not tables:
             return
         arrived = pa.concat_tables(tables, promote_options="default")  # noqa: F841
-        self._con.execute(
-            f"INSERT INTO {table} BY NAME SELECT *, md5_number_lower(patient_id) AS patient_key, "
-            f"{RECORD_KEY} AS record_key FROM arrived"
-        )
+        self._con.execute(f"INSERT INTO staged BY NAME SELECT *, {KEYS} FROM arrived")
+        self._staged_types |= events.keys()
 
     def _take_in(self, staged: Batch) -> int:
         """Put staged versions that are new into `events`, and all of their patients' versions into `scope`."""
@@ -726,11 +720,12 @@ class EventStore:
             for statement in self.definition.on_erasure:
                 con.execute(statement)
         self._make("dirty", DIRTY)
-        self._make("earlier", EARLIER_OF_FEW if self._small else EARLIER)
+        self._make("earlier", OF_FEW_DIRTY if self._few else OF_DIRTY)
         if not self._small:
             con.execute(SCOPE)
         self._run("drop_copies", DROP_COPIES)
-        return self._run("keep_events", KEEP_EVENTS) + len(staged.tombstones) + erased
+        kept = sum(self._run(f"keep_{t}", self._events.keeping(t)) for t in sorted(self._staged_types))
+        return kept + len(staged.tombstones) + erased
 
     def _forget(self, tombstones: Sequence[Tombstone]) -> None:
         self._make_empty("forgotten", FORGOTTEN)
@@ -746,10 +741,11 @@ class EventStore:
             "INSERT INTO forgotten SELECT md5_number_lower(patient_id) AS patient_key, patient_id, "
             f"{RECORD_KEY} AS record_key, version, content FROM arrived"
         )
-        self._con.execute(
-            "DELETE FROM store.events USING forgotten AS f WHERE events.record_key = f.record_key "
-            "AND events.version = f.version AND events.content = f.content"
-        )
+        for table in {table_of(t.event_type) for t in tombstones}:
+            self._con.execute(
+                f"DELETE FROM {table} AS e USING forgotten AS f "
+                "WHERE e.record_key = f.record_key AND e.version = f.version AND e.content = f.content"
+            )
 
     def _derive(self) -> None:
         """Derive the dirty patients' relations from `scope`, and see whose stored rows are to change."""
@@ -762,7 +758,8 @@ class EventStore:
                 self._con.execute(step.creation)
         if not self._small:
             for step in self.definition.stored:
-                self._make(f"changed_{step.name}", CHANGED.format(step=step.name))
+                changed = EVERYBODY if self._few else CHANGED.format(step=step.name)
+                self._make(f"changed_{step.name}", changed)
         for relation in self.definition.on_change:
             self._make(relation.name, relation.sql)
 
@@ -810,11 +807,10 @@ class EventStore:
         return bool(rows)
 
     def _create(self, protocols: Sequence[Protocol], today: date) -> None:
-        columns = {**COMMON_COLUMNS, **self.definition.columns}
         self._con.execute("BEGIN")
         self._con.execute(
             f"""
-            CREATE TABLE events ({", ".join(f'"{name}" {kind}' for name, kind in columns.items())});
+            {self._events.creation};
             CREATE TABLE offsets (topic VARCHAR, partition INTEGER, topic_id VARCHAR, next_offset BIGINT,
                 PRIMARY KEY (topic, partition));
             CREATE TABLE outbox (patient_key UBIGINT, patient_id VARCHAR, since BIGINT, batch BIGINT);

@@ -162,8 +162,8 @@ FIRST = "rowid = (SELECT min(rowid) FROM {table})"
 TAMPERING = [
     ("outcomes", "selected", "UPDATE {table} SET value = value + 1 WHERE parameter = 0", "patient_outcomes"),
     ("outcomes", "results", "UPDATE {table} SET met = failed, failed = met", "cohort_rates"),
-    ("outcomes", "events", f"DELETE FROM {{table}} WHERE {FIRST}", "events"),
-    ("outcomes", "events", f"INSERT INTO {{table}} FROM {{table}} WHERE {FIRST}", "events"),
+    ("outcomes", "events_visit", f"DELETE FROM {{table}} WHERE {FIRST}", "events"),
+    ("outcomes", "events_lab", f"INSERT INTO {{table}} FROM {{table}} WHERE {FIRST}", "events"),
     (
         "safety",
         "adverse_events",

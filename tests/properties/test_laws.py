@@ -15,6 +15,7 @@ from twin.records import known_events
 
 from schemas import parse_event
 from services.runtime.cut import Cut
+from services.stream import store as store_module
 from services.stream.definition import StoreDefinition
 from services.stream.files import compute_stores
 from services.stream.settling import settle
@@ -76,6 +77,22 @@ def test_an_erased_patient_leaves_no_trace_whenever_it_is_asked_for(
     arrivals = data.draw(batches(data.draw(disorder([*case.events, asked, *case.events]))))
     if all(event in [*case.events, asked] for batch in arrivals for event in batch):
         assert contents(load(emptied(definition, case.today), arrivals)) == expected
+
+
+@BOTH
+@FEW
+@given(case=cases(), data=st.data())
+def test_every_way_of_deriving_a_batch_gives_the_same(
+    definition: StoreDefinition, case: Case, data: st.DataObject
+) -> None:
+    """Small batches run on plans; larger ones replace the rows of few patients, and compare those of many."""
+    arrivals = data.draw(batches(data.draw(disorder(case.events))))
+    on_plans = contents(load(emptied(definition, case.today), arrivals))
+    for few in (store_module.FEW_PATIENTS, 0):
+        with pytest.MonkeyPatch.context() as changed:
+            changed.setattr(store_module, "SMALL_BATCH", 0)
+            changed.setattr(store_module, "FEW_PATIENTS", few)
+            assert contents(load(emptied(definition, case.today), arrivals)) == on_plans
 
 
 @BOTH

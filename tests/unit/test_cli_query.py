@@ -136,7 +136,7 @@ def test_csv_and_table(stores: Path) -> None:
     [
         ("SELEC 1", 'Error: Parser Error: syntax error at or near "SELEC"'),
         ("FROM nowhere", "Error: Catalog Error: Table with name nowhere does not exist!"),
-        ("DELETE FROM events", "Error: Invalid Input Error: Cannot execute statement of type"),
+        ("DELETE FROM selected", "Error: Invalid Input Error: Cannot execute statement of type"),
         ("COPY (SELECT 1) TO '{folder}/out.csv'", "Error: Permission Error"),
         ("FROM read_csv('/etc/passwd')", "Error: Permission Error"),
         ("ATTACH '{folder}/other.duckdb'", "Error: Permission Error"),

@@ -166,7 +166,7 @@ async def test_an_analyst_of_one_centre_may_not(outcomes: Reading) -> None:
     ("sql", "said"),
     [
         ("SELEC 1", "Parser Error"),
-        ("DELETE FROM events", "Invalid Input Error"),
+        ("DELETE FROM selected", "Invalid Input Error"),
         ("FROM read_text('/etc/passwd')", "Permission Error"),
         ("COPY (SELECT 1) TO '/tmp/out.csv'", "Permission Error"),
         ("ATTACH '/tmp/other.duckdb'", "Permission Error"),

@@ -140,7 +140,8 @@ def test_small_batches_go_on_after_any_failure(
             store.mend(nullcontext)
             store.discard()
             offsets = {place: offset for place, (_, offset) in store.offsets().items()}
-            assert all(offsets.get(place, 0) <= records[0].offset for place, records in poll.items())
+            taken = {offsets.get(place, 0) > records[0].offset for place, records in poll.items()}
+            assert len(taken) == 1  # all of it or nothing: what fails may be the checkpoint behind the commit
             disk.make_room()
             take(store, poll)
         disk.make_room()
