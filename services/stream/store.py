@@ -51,9 +51,6 @@ SMALL_BATCH = 500
 FEW_PATIENTS = 2_000
 DATA_DEPENDENT = "statistics_propagation,compressed_materialization"
 """Optimisers that read the tables' contents: DuckDB does not notice when those change under a prepared plan."""
-LEFT_OVER_ROWS = 150_000
-"""Rows deleted from a temporary table stay in memory, and every later plan reads past them: after so many in all
-tables together, some twenty batches of a hundred events, all are made anew."""
 ROOM_BYTES = 4 * 1024 * 1024
 """With less on the disk the store does not count as writable again, though a few bytes may find room."""
 
@@ -244,10 +241,9 @@ class EventStore:
         self._publishing = threading.Lock()  # of a snapshot, so that none can outlive an erasure
         self._plans: set[str] = set()
         self._rows: dict[str, int] = {}  # of temporary tables, where it is known
-        self._left_over = 0
         self._small: bool | None = False
         self._staged = Batch()
-        self._staged_types: set[EventType] = set()  # of its events
+        self._arrived: list[tuple[EventType, pa.Table]] = []  # its events
         self._applied = Applied(0)
         self._news: list[tuple[Any, ...]] = []
         self._topic_ids: dict[str, str] = {}
@@ -325,12 +321,7 @@ class EventStore:
         events, leaving = self._eraser.sift(batch.events, batch.announced)
         if batch.tombstones or leaving.patients or leaving.marks:
             self._settle()  # what was staged before must be in the store, to be found there and removed
-        if not self._staged.records:
-            self._choose_way(batch.records)
-            self._make_empty("staged", NO_EVENTS)
-            self._staged_types = set()
-        self._rows.pop("staged", None)
-        self._stage_events(events)
+        self._arrived += events.items()
         self._staged.add(batch)
         self._staged.leaving.add(leaving)
         self._topic_ids = dict(topic_ids or {})
@@ -338,7 +329,7 @@ class EventStore:
 
     def discard(self) -> None:
         """Forget what was staged and not committed: it will be read again."""
-        self._staged = Batch()
+        self._staged, self._arrived = Batch(), []
         self._applied = Applied(0)
 
     def commit(self) -> Applied:
@@ -356,6 +347,7 @@ class EventStore:
         if not staged.offsets and not staged.records:
             return
         self._news = []
+        self._go(small=staged.records <= SMALL_BATCH)
         try:
             with transaction(con):
                 number = self._next_batch()
@@ -364,12 +356,14 @@ class EventStore:
                 self._note_offsets(staged.offsets)
                 if self.definition.keeps_dead_letters:
                     self._note_dead_letters(staged.dead_letters)
+                if self._small:
+                    self._leave_empty()
                 started = time.perf_counter()
         except BaseException:
             self._rows.clear()  # the temporary tables are as they were before
             raise
         took = time.perf_counter() - started
-        self._staged = Batch()
+        self._staged, self._arrived = Batch(), []
         if staged.leaving.patients or staged.leaving.marks:
             self._drop_snapshots()
         self._applied += Applied(
@@ -607,15 +601,10 @@ class EventStore:
         self._con.execute(SCOPE)
         self._derive()
 
-    def _choose_way(self, records: int) -> None:
-        """Small batches run on prepared plans; all others make everything anew."""
-        self._go(small=records <= SMALL_BATCH)
-        if self._left_over > LEFT_OVER_ROWS:
-            self._sweep()
-
     def _go(self, *, small: bool) -> None:
-        """Change the way of working; plans do not outlive the tables they were made for.
+        """Choose the way of working: small batches run on prepared plans, all others make every table anew.
 
+        Plans do not outlive the tables they were made for.
         A plan must hold for whatever the tables come to contain: so it may not be made from what they contain.
         """
         if small == self._small:
@@ -625,7 +614,7 @@ class EventStore:
             with suppress(duckdb.TransactionException):  # somebody is reading: the next time, then
                 self._con.execute("CHECKPOINT store")
         self._forget_plans()
-        self._small, self._left_over = None, 0  # neither way, until all is done
+        self._small = None  # neither way, until all is done
         for step in self.definition.steps:
             if step.lazy:  # of a few records, a table is made faster than a view is read
                 self._become("TABLE" if small else "VIEW", step.name, step.sql)
@@ -633,21 +622,6 @@ class EventStore:
                 self._become("VIEW" if small else "TABLE", f"changed_{step.name}", EVERYBODY)
         self._con.execute(f"SET disabled_optimizers = '{DATA_DEPENDENT if small else ''}'")
         self._small = small
-
-    def _sweep(self) -> None:
-        """Make the temporary tables of small batches anew, as empty as they are."""
-        self._forget_plans()
-        steps = (step for step in self.definition.steps if not step.inline)
-        for name in (
-            "staged",
-            "forgotten",
-            "dirty",
-            "earlier",
-            *(r.name for r in (*steps, *self.definition.on_change)),
-        ):
-            self._con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM temp.{name} LIMIT 0")
-            self._rows[name] = 0
-        self._left_over = 0
 
     @property
     def _few(self) -> bool:
@@ -678,7 +652,6 @@ class EventStore:
     def _make(self, name: str, sql: str) -> int:
         """Fill a temporary table with a query; in a small batch without making it anew. Returns how many rows."""
         if self._small:
-            self._clear(name)
             self._rows[name] = self._run(f"fill_{name}", f"INSERT INTO temp.{name} {sql}")
         else:
             self._rows[name] = self._run(f"make_{name}", f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
@@ -687,35 +660,44 @@ class EventStore:
     def _make_empty(self, name: str, sql: str) -> None:
         """Make a temporary table of a query's columns, without rows."""
         if self._small:
-            self._clear(name)
+            self._rows[name] = 0
         else:
             self._make(name, sql)
 
-    def _clear(self, name: str) -> None:
-        if self._rows.get(name) != 0:  # each statement counts in a small batch
-            self._left_over += self._run(f"clear_{name}", f"DELETE FROM temp.{name}")
-            self._rows[name] = 0
+    def _leave_empty(self) -> None:
+        """Empty the temporary tables before a small batch commits.
 
-    def _stage_events(self, events: Mapping[EventType, pa.Table]) -> None:
-        """Add events as they were decoded; DuckDB finds `arrived` by its name in this frame."""
-        tables = [
-            columns.append_column("event_type", pa.repeat(str(event_type), columns.num_rows))
-            for event_type, columns in events.items()
-        ]
-        if not tables:
-            return
-        arrived = pa.concat_tables(tables, promote_options="default")  # noqa: F841
-        self._con.execute(f"INSERT INTO staged BY NAME SELECT *, {KEYS} FROM arrived")
-        self._staged_types |= events.keys()
+        A commit copies what a transaction has put into a table, but for rows that it has taken out again; and what is
+        deleted later stays in memory.
+        """
+        for name, rows in self._rows.items():
+            if rows:
+                self._run(f"clear_{name}", f"DELETE FROM temp.{name}")
+                self._rows[name] = 0
+
+    def _stage_arrived(self) -> None:
+        """Put what arrived into `staged`; DuckDB finds `arrived` by its name in this frame."""
+        self._make_empty("staged", NO_EVENTS)
+        if self._arrived:
+            arrived = pa.concat_tables(  # noqa: F841
+                [
+                    columns.append_column("event_type", pa.repeat(str(event_type), columns.num_rows))
+                    for event_type, columns in self._arrived
+                ],
+                promote_options="default",
+            )
+            rows = self._con.execute(f"INSERT INTO staged BY NAME SELECT *, {KEYS} FROM arrived").fetchall()
+            self._rows["staged"] = rows[0][0]
 
     def _take_in(self, staged: Batch) -> int:
         """Put staged versions that are new into `events`, and all of their patients' versions into `scope`."""
         con = self._con
+        self._stage_arrived()
         self._forget(staged.tombstones)
         erased = 0
         if staged.leaving:
             erased = self._eraser.erase(staged.leaving)
-            self._rows.pop("forgotten", None)
+            self._rows["forgotten"] += erased
         if erased:
             for statement in self.definition.on_erasure:
                 con.execute(statement)
@@ -724,14 +706,16 @@ class EventStore:
         if not self._small:
             con.execute(SCOPE)
         self._run("drop_copies", DROP_COPIES)
-        kept = sum(self._run(f"keep_{t}", self._events.keeping(t)) for t in sorted(self._staged_types))
+        kept = sum(
+            self._run(f"keep_{t}", self._events.keeping(t)) for t in sorted({t for t, _ in self._arrived})
+        )
         return kept + len(staged.tombstones) + erased
 
     def _forget(self, tombstones: Sequence[Tombstone]) -> None:
         self._make_empty("forgotten", FORGOTTEN)
         if not tombstones:
             return
-        self._rows.pop("forgotten")
+        self._rows["forgotten"] = len(tombstones)
         rows = [
             (t.patient_id, str(t.event_type), t.site_id, t.event_id, t.version, t.content) for t in tombstones
         ]
@@ -751,7 +735,7 @@ class EventStore:
         """Derive the dirty patients' relations from `scope`, and see whose stored rows are to change."""
         for step in self.definition.steps:
             if self._small and any(self._rows[name] == 0 for name in step.of):
-                self._clear(step.name)
+                self._rows[step.name] = 0
             elif not step.inline and (self._small or not step.lazy):
                 self._make(step.name, step.sql)
             elif not self._small:
