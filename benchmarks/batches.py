@@ -22,7 +22,8 @@ import duckdb
 
 from benchmarks.inputs import base_store, open_store, portions, to_batch
 from benchmarks.report import Figure, command, median
-from services.stream.store import Batch, EventStore
+from services.stream.batch import Batch
+from services.stream.store import EventStore
 
 SIZES = (1, 100, 1_000)
 SMALL, BIG, LARGE = 100_000, 1_000_000, 5_000_000

@@ -20,9 +20,10 @@ from schemas.protocol import load_protocol
 from services.ingest.records import Record, to_record
 from services.outcomes.definition import OUTCOMES
 from services.simulation.registry import RegistryPlan, stream_registry
+from services.stream.batch import Batch
 from services.stream.decode import decode_records
 from services.stream.files import compute_stores
-from services.stream.store import Batch, EventStore
+from services.stream.store import EventStore
 
 TODAY = date(2026, 7, 1)
 PARTITIONS = 12

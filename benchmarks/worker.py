@@ -24,7 +24,8 @@ from services.runtime.logs import configure_logs
 from services.runtime.memory import tame_allocators
 from services.runtime.settings import Settings, load_settings
 from services.stream import opening, processor, service
-from services.stream.store import Applied, EventStore
+from services.stream.batch import Applied
+from services.stream.store import EventStore
 
 
 class Clock:

@@ -4,8 +4,8 @@ import time
 from datetime import UTC
 
 from services.runtime.metrics import Metrics
+from services.stream.batch import Applied
 from services.stream.node import Node
-from services.stream.store import Applied
 
 SEVERITIES = ("critical", "high", "medium", "low")
 OPEN = """

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from schemas import EVENT_MODELS, Event, EventRefused, EventType, content_hash, parse_batch, parse_record_key
 from schemas.topics import ERASURES, EVENT_TOPICS
+from services.stream.batch import Batch, DeadLetter, Tombstone
 from services.stream.definition import Extract
 from services.stream.erasure import read_announcement
-from services.stream.store import Batch, DeadLetter, Tombstone
 
 log = logging.getLogger(__name__)
 

@@ -23,10 +23,11 @@ import pyarrow as pa
 
 from schemas import Event, EventRefused, EventType, content_hash, parse_batch, parse_event
 from services.runtime.errors import OperatorError
+from services.stream.batch import Batch
 from services.stream.decode import event_table
 from services.stream.definition import Extract
 from services.stream.settling import settle
-from services.stream.store import Batch, EventStore
+from services.stream.store import EventStore
 
 CHUNK_LINES = 10_000
 LONG_BYTES = 8_000_000

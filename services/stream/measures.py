@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from schemas.refusals import CODES
 from services.runtime.metrics import Metrics
+from services.stream.batch import Applied
 from services.stream.decode import TYPE_OF_TOPIC, Record
-from services.stream.store import Applied
 from services.stream.traces import Traced, trace_headers, traced
 
 EACH_RECORD_TIMED = 1_000

@@ -12,7 +12,8 @@ import duckdb
 
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings
-from services.stream.store import Applied, EventStore, StoreError, why_not
+from services.stream.batch import Applied
+from services.stream.store import EventStore, StoreError, why_not
 from services.stream.traces import Traces
 
 P = ParamSpec("P")

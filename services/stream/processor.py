@@ -24,10 +24,11 @@ from schemas.topics import ERASURES, INPUT_TOPICS
 from services.broker import BrokerProblem
 from services.broker.topics import end_offsets, topic_ids
 from services.runtime.errors import OperatorError
+from services.stream.batch import Applied, Batch
 from services.stream.decode import decode_records
 from services.stream.measures import Arrival, measure_batch, note_arrivals
 from services.stream.node import Node
-from services.stream.store import Applied, Batch, EventStore, why_not
+from services.stream.store import EventStore, why_not
 from services.stream.traces import commit_facts
 
 log = logging.getLogger(__name__)

@@ -27,6 +27,7 @@ from services.runtime.metrics import Metrics
 from services.runtime.serve import serve
 from services.runtime.settings import Settings
 from services.runtime.tokens import TokenStore
+from services.stream.batch import Applied
 from services.stream.definition import StoreDefinition
 from services.stream.gauges import GaugeKeeper, Gauges
 from services.stream.measures import prepare_counters
@@ -35,7 +36,7 @@ from services.stream.opening import open_while_answering
 from services.stream.processor import Processor
 from services.stream.publisher import Outbox, Publisher
 from services.stream.settling import Settling
-from services.stream.store import Applied, why_not
+from services.stream.store import why_not
 
 log = logging.getLogger(__name__)
 

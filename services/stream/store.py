@@ -18,7 +18,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -31,11 +30,13 @@ from schemas.protocol import Protocol
 from services.runtime.erasure_key import ErasureKey
 from services.runtime.errors import OperatorError
 from services.stream import erasure
+from services.stream.batch import Applied, Batch, DeadLetter, Tombstone
 from services.stream.definition import StoreDefinition, by_place
-from services.stream.erasure import Announced, Eraser, Leaving, named_patients
+from services.stream.erasure import Eraser
 from services.stream.event_tables import OF_DIRTY, OF_FEW_DIRTY, EventTables, table_of
 from services.stream.migration import migrate
 from services.stream.quoting import quoted
+from services.stream.scratch import Scratch
 from services.stream.transaction import transaction
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,6 @@ SESSION = "USE store; SET enable_progress_bar = false"  # the bar would go to st
 SMALL_BATCH = 500
 """Up to this many events, planning costs more than doing: plans are prepared once and temporary tables stay."""
 FEW_PATIENTS = 2_000
-DATA_DEPENDENT = "statistics_propagation,compressed_materialization"
-"""Optimisers that read the tables' contents: DuckDB does not notice when those change under a prepared plan."""
 ROOM_BYTES = 4 * 1024 * 1024
 """With less on the disk the store does not count as writable again, though a few bytes may find room."""
 
@@ -112,82 +111,6 @@ class StoreError(OperatorError):
     """The store cannot be opened or used; the message says what to do."""
 
 
-@dataclass(frozen=True)
-class Tombstone:
-    """A null record: this version of this record is to be forgotten."""
-
-    event_type: EventType
-    patient_id: str
-    site_id: str
-    event_id: str
-    version: int
-    content: int
-
-
-@dataclass(frozen=True)
-class DeadLetter:
-    """A record that could not be used, as received, and why."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    code: str
-    path: str
-    message: str
-    received_at_ms: int
-
-    @property
-    def patients(self) -> list[str]:
-        """Pseudonyms that the record names."""
-        return named_patients(self.key, self.value)
-
-
-@dataclass
-class Batch:
-    """Decoded records of one transaction. `offsets` are the next to read, by (topic, partition)."""
-
-    events: dict[EventType, pa.Table] = field(default_factory=dict)
-    tombstones: list[Tombstone] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    offsets: dict[tuple[str, int], int] = field(default_factory=dict)
-    records: int = 0
-    announced: list[Announced] = field(default_factory=list)
-    leaving: Leaving = field(default_factory=Leaving)
-
-    def add(self, later: "Batch") -> None:
-        """Count a later batch to this one; events are left to whoever holds them."""
-        self.tombstones += later.tombstones
-        self.dead_letters += later.dead_letters
-        self.offsets |= later.offsets
-        self.records += later.records
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What a transaction did. `applied` counts events that were new; the rest were copies."""
-
-    batch: int
-    records: int = 0
-    applied: int = 0
-    patients: int = 0
-    commit_seconds: float = 0.0
-    dead_letters: Sequence[DeadLetter] = ()
-    news: Sequence[tuple[Any, ...]] = ()  # rows of the definition's `news`
-
-    def __add__(self, later: "Applied") -> "Applied":
-        return Applied(
-            later.batch,
-            self.records + later.records,
-            self.applied + later.applied,
-            self.patients + later.patients,
-            self.commit_seconds + later.commit_seconds,
-            (*self.dead_letters, *later.dead_letters),
-            (*self.news, *later.news),
-        )
-
-
 class EventStore:
     """One DuckDB file. All writing methods must be called from one thread."""
 
@@ -239,9 +162,7 @@ class EventStore:
         self._erasures = 0
         self._snapshots: set[Path] = set()
         self._publishing = threading.Lock()  # of a snapshot, so that none can outlive an erasure
-        self._plans: set[str] = set()
-        self._rows: dict[str, int] = {}  # of temporary tables, where it is known
-        self._small: bool | None = False
+        self._scratch = Scratch(self._con)
         self._staged = Batch()
         self._arrived: list[tuple[EventType, pa.Table]] = []  # its events
         self._applied = Applied(0)
@@ -356,11 +277,11 @@ class EventStore:
                 self._note_offsets(staged.offsets)
                 if self.definition.keeps_dead_letters:
                     self._note_dead_letters(staged.dead_letters)
-                if self._small:
-                    self._leave_empty()
+                if self._scratch.small:
+                    self._scratch.leave_empty()
                 started = time.perf_counter()
         except BaseException:
-            self._rows.clear()  # the temporary tables are as they were before
+            self._scratch.rows.clear()  # the temporary tables are as they were before
             raise
         took = time.perf_counter() - started
         self._staged, self._arrived = Batch(), []
@@ -434,13 +355,13 @@ class EventStore:
             number = self._next_batch()
             con.execute("UPDATE store.clock SET today = ?", [today])
             between = f"BETWEEN DATE '{min(before, today)}' + 1 AND DATE '{max(before, today)}'"
-            self._make_empty("staged", NO_EVENTS)
-            self._make(
+            self._scratch.make_empty("staged", NO_EVENTS)
+            self._scratch.fill(
                 "dirty",
                 "SELECT DISTINCT patient_key, patient_id FROM store.events "
                 f"WHERE on_date {between} OR resolved_on {between}",
             )
-            self._make("earlier", OF_DIRTY)
+            self._scratch.fill("earlier", OF_DIRTY)
             con.execute(SCOPE)
             patients = self._refresh()
             for statement in self.definition.on_calendar:
@@ -462,7 +383,7 @@ class EventStore:
             self._next_batch()
             for part in range(parts):
                 bucket = f"FROM store.events WHERE patient_key % {parts} = {part}"
-                self._make("dirty", f"SELECT DISTINCT patient_key, patient_id {bucket}")
+                self._scratch.fill("dirty", f"SELECT DISTINCT patient_key, patient_id {bucket}")
                 con.execute(f"CREATE OR REPLACE TEMP VIEW scope AS SELECT * {bucket}")
                 self._refresh()
             con.execute(SCOPE)
@@ -555,7 +476,7 @@ class EventStore:
         with suppress(duckdb.Error):
             self._con.execute("SELECT today FROM clock").fetchall()
             return
-        self._forget_plans()
+        self._scratch.forget_plans()
         with alone():
             self._con.execute("SET schema = 'memory.main'")  # USE asks the store first
             self._con.execute("DETACH DATABASE IF EXISTS store")
@@ -594,90 +515,36 @@ class EventStore:
 
     def _lay_out(self) -> None:
         """Make every temporary table, empty; what prepared plans refer to must be there."""
-        self._make_empty("staged", NO_EVENTS)
-        self._make_empty("forgotten", FORGOTTEN)
-        self._make("dirty", DIRTY)
-        self._make("earlier", OF_DIRTY)
+        self._scratch.make_empty("staged", NO_EVENTS)
+        self._scratch.make_empty("forgotten", FORGOTTEN)
+        self._scratch.fill("dirty", DIRTY)
+        self._scratch.fill("earlier", OF_DIRTY)
         self._con.execute(SCOPE)
         self._derive()
 
     def _go(self, *, small: bool) -> None:
-        """Choose the way of working: small batches run on prepared plans, all others make every table anew.
-
-        Plans do not outlive the tables they were made for.
-        A plan must hold for whatever the tables come to contain: so it may not be made from what they contain.
-        """
-        if small == self._small:
+        """Choose the way of working."""
+        if small == self._scratch.small:
             return
         if small:  # what the last large batch left in memory would be written out and read again and again
             self._lay_out()
             with suppress(duckdb.TransactionException):  # somebody is reading: the next time, then
                 self._con.execute("CHECKPOINT store")
-        self._forget_plans()
-        self._small = None  # neither way, until all is done
-        for step in self.definition.steps:
-            if step.lazy:  # of a few records, a table is made faster than a view is read
-                self._become("TABLE" if small else "VIEW", step.name, step.sql)
-            if step.stored:  # few patients, as `_few` has it
-                self._become("VIEW" if small else "TABLE", f"changed_{step.name}", EVERYBODY)
-        self._con.execute(f"SET disabled_optimizers = '{DATA_DEPENDENT if small else ''}'")
-        self._small = small
+        with self._scratch.changing(small=small) as scratch:
+            for step in self.definition.steps:
+                if step.lazy:  # of a few records, a table is made faster than a view is read
+                    scratch.become("TABLE" if small else "VIEW", step.name, step.sql)
+                if step.stored:  # few patients, as `_few` has it
+                    scratch.become("VIEW" if small else "TABLE", f"changed_{step.name}", EVERYBODY)
 
     @property
     def _few(self) -> bool:
         """Whether all rows of the patients in `dirty` are replaced faster than compared."""
-        return self._rows["dirty"] <= FEW_PATIENTS
-
-    def _forget_plans(self) -> None:
-        for name in self._plans:
-            self._con.execute(f"DEALLOCATE {name}")
-        self._plans.clear()
-
-    def _become(self, kind: str, name: str, sql: str) -> None:
-        other = {"TABLE": "VIEW", "VIEW": "TABLE"}[kind]
-        with suppress(duckdb.CatalogException):  # it is one already
-            self._con.execute(f"DROP {other} IF EXISTS temp.{name}")
-        self._con.execute(f"CREATE OR REPLACE TEMP {kind} {name} AS {sql}")
-
-    def _run(self, name: str, sql: str) -> int:
-        """Run a statement, in a small batch from a plan of that name. Returns how many rows it changed."""
-        if self._small:
-            if name not in self._plans:
-                self._con.execute(f"PREPARE {name} AS {sql}")
-                self._plans.add(name)
-            sql = f"EXECUTE {name}"
-        rows: list[tuple[int]] = self._con.execute(sql).fetchall()
-        return rows[0][0]
-
-    def _make(self, name: str, sql: str) -> int:
-        """Fill a temporary table with a query; in a small batch without making it anew. Returns how many rows."""
-        if self._small:
-            self._rows[name] = self._run(f"fill_{name}", f"INSERT INTO temp.{name} {sql}")
-        else:
-            self._rows[name] = self._run(f"make_{name}", f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
-        return self._rows[name]
-
-    def _make_empty(self, name: str, sql: str) -> None:
-        """Make a temporary table of a query's columns, without rows."""
-        if self._small:
-            self._rows[name] = 0
-        else:
-            self._make(name, sql)
-
-    def _leave_empty(self) -> None:
-        """Empty the temporary tables before a small batch commits.
-
-        A commit copies what a transaction has put into a table, but for rows that it has taken out again; and what is
-        deleted later stays in memory.
-        """
-        for name, rows in self._rows.items():
-            if rows:
-                self._run(f"clear_{name}", f"DELETE FROM temp.{name}")
-                self._rows[name] = 0
+        return self._scratch.rows["dirty"] <= FEW_PATIENTS
 
     def _stage_arrived(self) -> None:
         """Put what arrived into `staged`; DuckDB finds `arrived` by its name in this frame."""
-        self._make_empty("staged", NO_EVENTS)
+        self._scratch.make_empty("staged", NO_EVENTS)
         if self._arrived:
             arrived = pa.concat_tables(  # noqa: F841
                 [
@@ -687,7 +554,7 @@ class EventStore:
                 promote_options="default",
             )
             rows = self._con.execute(f"INSERT INTO staged BY NAME SELECT *, {KEYS} FROM arrived").fetchall()
-            self._rows["staged"] = rows[0][0]
+            self._scratch.rows["staged"] = rows[0][0]
 
     def _take_in(self, staged: Batch) -> int:
         """Put staged versions that are new into `events`, and all of their patients' versions into `scope`."""
@@ -697,25 +564,26 @@ class EventStore:
         erased = 0
         if staged.leaving:
             erased = self._eraser.erase(staged.leaving)
-            self._rows["forgotten"] += erased
+            self._scratch.rows["forgotten"] += erased
         if erased:
             for statement in self.definition.on_erasure:
                 con.execute(statement)
-        self._make("dirty", DIRTY)
-        self._make("earlier", OF_FEW_DIRTY if self._few else OF_DIRTY)
-        if not self._small:
+        self._scratch.fill("dirty", DIRTY)
+        self._scratch.fill("earlier", OF_FEW_DIRTY if self._few else OF_DIRTY)
+        if not self._scratch.small:
             con.execute(SCOPE)
-        self._run("drop_copies", DROP_COPIES)
+        self._scratch.run("drop_copies", DROP_COPIES)
         kept = sum(
-            self._run(f"keep_{t}", self._events.keeping(t)) for t in sorted({t for t, _ in self._arrived})
+            self._scratch.run(f"keep_{t}", self._events.keeping(t))
+            for t in sorted({t for t, _ in self._arrived})
         )
         return kept + len(staged.tombstones) + erased
 
     def _forget(self, tombstones: Sequence[Tombstone]) -> None:
-        self._make_empty("forgotten", FORGOTTEN)
+        self._scratch.make_empty("forgotten", FORGOTTEN)
         if not tombstones:
             return
-        self._rows["forgotten"] = len(tombstones)
+        self._scratch.rows["forgotten"] = len(tombstones)
         rows = [
             (t.patient_id, str(t.event_type), t.site_id, t.event_id, t.version, t.content) for t in tombstones
         ]
@@ -734,32 +602,32 @@ class EventStore:
     def _derive(self) -> None:
         """Derive the dirty patients' relations from `scope`, and see whose stored rows are to change."""
         for step in self.definition.steps:
-            if self._small and any(self._rows[name] == 0 for name in step.of):
-                self._rows[step.name] = 0
-            elif not step.inline and (self._small or not step.lazy):
-                self._make(step.name, step.sql)
-            elif not self._small:
+            if self._scratch.small and any(self._scratch.rows[name] == 0 for name in step.of):
+                self._scratch.rows[step.name] = 0
+            elif not step.inline and (self._scratch.small or not step.lazy):
+                self._scratch.fill(step.name, step.sql)
+            elif not self._scratch.small:
                 self._con.execute(step.creation)
-        if not self._small:
+        if not self._scratch.small:
             for step in self.definition.stored:
                 changed = EVERYBODY if self._few else CHANGED.format(step=step.name)
-                self._make(f"changed_{step.name}", changed)
+                self._scratch.fill(f"changed_{step.name}", changed)
         for relation in self.definition.on_change:
-            self._make(relation.name, relation.sql)
+            self._scratch.fill(relation.name, relation.sql)
 
     def _refresh(self) -> int:
         """Replace the rows of patients whose derived relations changed."""
         self._news = []
         self._derive()
-        if any(self._rows[relation.name] for relation in self.definition.on_change):
+        if any(self._scratch.rows[relation.name] for relation in self.definition.on_change):
             for number, statement in enumerate(self.definition.on_refresh):
-                self._run(f"on_refresh_{number}", statement)
+                self._scratch.run(f"on_refresh_{number}", statement)
             self._news = self._con.execute(self.definition.news).fetchall() if self.definition.news else []
         for step in self.definition.stored:
-            self._run(f"outdated_{step.name}", OUTDATED.format(step=step.name))
-            if self._rows[step.name]:
-                self._run(f"renewed_{step.name}", RENEWED.format(step=step.name))
-        return self._rows["dirty"]
+            self._scratch.run(f"outdated_{step.name}", OUTDATED.format(step=step.name))
+            if self._scratch.rows[step.name]:
+                self._scratch.run(f"renewed_{step.name}", RENEWED.format(step=step.name))
+        return self._scratch.rows["dirty"]
 
     def _note_offsets(self, offsets: Mapping[tuple[str, int], int]) -> None:
         if not offsets:

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from services.runtime.tracing import TRACEPARENT, parse
+from services.stream.batch import DeadLetter
 from services.stream.decode import Record
-from services.stream.store import DeadLetter
 
 MOST_KEPT = 10_000
 """Patients and dead letters whose newest trace is kept."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from services.runtime.tracing import begin, parse
-from services.stream.store import DeadLetter
+from services.stream.batch import DeadLetter
 from services.stream.traces import (
     MOST_KEPT,
     MOST_LOGGED,
