@@ -154,6 +154,24 @@ def test_a_kill_at_any_statement_leaves_the_last_step_done(old: Path, dying: int
         assert migrated(old) == [("4", 2, 90_000)]
 
 
+@pytest.mark.parametrize("name", DEFINITIONS)
+@pytest.mark.parametrize("statement", [1, 6, 7, 8])
+def test_a_kill_within_the_newest_step_loses_nothing(
+    name: str, statement: int, tmp_path: Path, fresh: dict[str, EventStore]
+) -> None:
+    """The events move from one table to several: before the old one is dropped, after, and before the commit."""
+    path, definition = tmp_path / f"{name}.duckdb", DEFINITIONS[name]
+    layouts.load(name, NEWEST[name] - 1, path)
+    arguments = [str(path), str(NEWEST[name]), str(statement), repr(definition.layouts)]
+    killed = subprocess.run([sys.executable, "-c", PROGRAM, *arguments])
+    assert killed.returncode == -signal.SIGKILL
+    store = open_store(definition, TODAY, path)
+    try:
+        assert contents(store) == contents(fresh[name])
+    finally:
+        store.close()
+
+
 def test_each_step_is_told_of(old: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "services.stream.migration"):
         migrated(old)
