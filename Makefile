@@ -50,7 +50,7 @@ bench: $(VENV)/.run ## measure speed and latency, and write docs/performance.md 
 containers: $(VENV)/.run ## build the images, run the composition, kill each part of it (Debian; root where Docker is missing)
 	$(BIN)/python -m deploy.containers $(ARGS)
 
-reliability: $(VENV)/.dev ## break everything under load, and write docs/reliability.md (needs Java 17, Docker; half an hour)
+reliability: $(VENV)/.dev ## break everything under load, and write docs/reliability.md (needs Java 17; Debian and root where Docker is missing; a quarter of an hour)
 	$(BIN)/python -m pytest tests/reliability --reliability --timeout=1800 $(ARGS)
 
 lock: $(VENV)/.dev ## resolve the dependencies anew (needs the package index)

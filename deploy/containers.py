@@ -64,7 +64,7 @@ def main() -> int:
     options = parser.parse_args()
     started = time.monotonic()
     try:
-        with ending_on_signals(), _docker(keep=options.keep):
+        with ending_on_signals(), docker_running(keep=options.keep):
             prepare()
             with Composition() as composition:
                 prove(composition, ROWS if options.full else [replace(row, times=row.in_ci) for row in ROWS])
@@ -81,7 +81,7 @@ def main() -> int:
 
 
 @contextmanager
-def _docker(*, keep: bool) -> Iterator[None]:
+def docker_running(*, keep: bool = False) -> Iterator[None]:
     """Docker, which ends with us where it did not run before."""
     ours = daemon.start()
     try:

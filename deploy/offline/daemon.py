@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from deploy.problems import DeployProblem
@@ -14,6 +13,8 @@ from deploy.steps import run, step
 _OURS = Path("/run/week12-dockerd.pid")  # written by `start` alone, so that `stop` ends nobody else's daemon
 _LOG = Path("/var/log/week12-dockerd.log")
 _SYSTEMD = "systemd"
+_CHILDREN: dict[int, "subprocess.Popen[bytes]"] = {}
+"""A daemon that this very process started; it may outlive it."""
 _START_SECONDS, _STOP_SECONDS = 60.0, 30.0
 
 
@@ -61,8 +62,8 @@ def _end(pid: int) -> None:
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while Path(f"/proc/{pid}").exists():
-        with suppress(ChildProcessError):  # our own child, where `start` ran in this very process
-            os.waitpid(pid, os.WNOHANG)
+        if pid in _CHILDREN:
+            _CHILDREN[pid].poll()
         if time.monotonic() > deadline:
             raise DeployProblem(f"dockerd (process {pid}) does not end: see {_LOG}")
         time.sleep(0.1)
@@ -115,6 +116,7 @@ def _start() -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # it stays when the terminal closes
         )
+    _CHILDREN[process.pid] = process
     _OURS.write_text(f"{process.pid}\n", "ascii")
     deadline = time.monotonic() + _START_SECONDS
     while not answers():

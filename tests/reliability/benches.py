@@ -13,7 +13,7 @@ from plugins.load import Version
 from reliability.driver import UNTIL, stored_versions
 from reliability.wire import HOST, Wire
 
-from deploy.containers import Composition, prepare
+from deploy.containers import Composition, docker_running, prepare
 from deploy.steps import run
 from schemas.topics import DEAD_LETTERS
 from services.broker import Broker
@@ -191,12 +191,15 @@ class ComposedRegistry(Composition):
 @contextmanager
 def composed(folder: Path) -> Iterator[ComposedRegistry]:
     """The composition, built where it is not yet, healthy, with a token that sends."""
-    prepare()
-    with ComposedRegistry() as registry:
-        registry.up()
-        registry.make_tokens()
-        registry.secret = registry.tool("token", "add", "load", "--role", "submitter", "--all-sites").strip()
-        yield registry
+    with docker_running():
+        prepare()
+        with ComposedRegistry() as registry:
+            registry.up()
+            registry.make_tokens()
+            registry.secret = registry.tool(
+                "token", "add", "load", "--role", "submitter", "--all-sites"
+            ).strip()
+            yield registry
 
 
 def _found(client: httpx.Client, path: str) -> bool:
