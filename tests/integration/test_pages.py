@@ -13,7 +13,16 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 from click.testing import CliRunner, Result
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    APIResponse,
+    Browser,
+    BrowserContext,
+    Page,
+    Request,
+    Route,
+    expect,
+    sync_playwright,
+)
 from reading_helpers import OUTCOMES, SAFETY, Reading, cohort_events, filled
 from stores import FU2025
 from twin.builders import adverse_event, enrolment, on, start, visit
@@ -450,6 +459,46 @@ def test_what_one_person_does_about_an_alert_all_see_at_once(
     acting.get_by_role("button", name="Close").click()
     expect(watching.locator("#alerts .state")).to_contain_text("Closed")
     expect(acting.locator("#alerts details")).to_have_count(0)
+
+
+@pytest.mark.browser
+def test_a_note_that_was_sent_is_gone_even_when_the_news_overtakes_the_answer(
+    live: Site, visit_site: Callable[..., Visitor]
+) -> None:
+    live.commit("safety", serious(1))
+    page = visit_site(live).open("safety")
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/v1/alerts/**", lambda route: held.append((route, route.fetch())))
+    page.locator("#alerts summary").click()
+    page.get_by_label("Note").fill("Seen on the ward")
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator("#alerts .state")).to_contain_text("Seen on the ward")
+    for answered in (False, True):
+        if answered:
+            ((route, answer),) = held
+            with page.expect_response("**/v1/alerts/**"):
+                route.fulfill(response=answer)
+        expect(page.locator("#alerts details[open]")).to_have_count(0)
+        expect(page.get_by_label("Note")).to_have_value("")
+
+
+@pytest.mark.browser
+def test_a_note_that_could_not_be_sent_is_kept_and_says_so(
+    live: Site, visit_site: Callable[..., Visitor]
+) -> None:
+    live.commit("safety", serious(1))
+    visitor = visit_site(live)
+    page = visitor.open("safety")
+    visitor.forgives = True  # the browser reports the request that fails
+    page.route("**/v1/alerts/**", lambda route: route.abort())
+    page.locator("#alerts summary").click()
+    page.get_by_label("Note").fill("Seen on the ward")
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.get_by_role("alert")).to_have_text("The service did not answer. Try again.")
+    expect(page.get_by_label("Note")).to_have_value("Seen on the ward")
+    page.unroute("**/v1/alerts/**")
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator("#alerts .state")).to_contain_text("Acknowledged")
 
 
 @pytest.mark.browser

@@ -63,27 +63,30 @@ async function again() {
   else connect();
 }
 
-async function send(form, action) {
-  const error = form.querySelector(".error");
-  error.hidden = true;
-  const answer = await fetch(`/v1/alerts/${form.dataset.alert}/${action}`, {
+async function send(alert, action, note) {
+  const answer = await fetch(`/v1/alerts/${alert}/${action}`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ note: form.elements.note.value }),
+    body: JSON.stringify({ note }),
   }).catch(() => null);
-  if (answer?.ok) {
-    form.reset(); // the stream brings the alert's new state
-    form.closest("details").open = false;
-    return;
-  }
+  if (answer?.ok) return; // the stream brings the alert's new state, before or after this answer
   const problem = answer ? await answer.json().catch(() => null) : null;
+  const form = document.querySelector(`#alert-${CSS.escape(alert)} form`);
+  if (!form) return; // what was asked for has been done, or the alert is gone
+  const error = form.querySelector(".error");
   error.textContent = problem?.detail ?? "The service did not answer. Try again.";
   error.hidden = false;
+  form.elements.note.value = note;
+  form.closest("details").open = true;
 }
 
 list.addEventListener("submit", (event) => {
   event.preventDefault();
-  send(event.target, event.submitter.value);
+  const form = event.target;
+  send(form.dataset.alert, event.submitter.value, form.elements.note.value);
+  form.reset(); // so that nothing sent is taken for a draft when the row is put anew
+  form.querySelector(".error").hidden = true;
+  form.closest("details").open = false;
 });
 
 connect();
