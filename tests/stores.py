@@ -16,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-from schemas import EventType, canonical_json, content_hash, parse_event, record_key
+from schemas import canonical_json, content_hash, parse_event, record_key
 from schemas.protocol import Protocol, load_protocol
 from schemas.topics import EVENT_TOPICS
 from services.outcomes.definition import OUTCOMES
@@ -24,7 +24,7 @@ from services.runtime.erasure_key import ErasureKey
 from services.safety.definition import SAFETY
 from services.stream.decode import decode_records
 from services.stream.definition import StoreDefinition
-from services.stream.event_tables import table_of
+from services.stream.event_tables import EVENT_TABLES
 from services.stream.store import EventStore
 
 Row = dict[str, Any]
@@ -113,7 +113,7 @@ def _reusable(name: str, protocols: tuple[str, ...]) -> EventStore:
 def emptied(definition: StoreDefinition, today: date, protocols: tuple[str, ...] = ("fu2025",)) -> EventStore:
     """An empty store, quickly: the same file again and again, for tests with many examples."""
     store = _reusable(definition.name, protocols)
-    filled = [step.name for step in definition.stored] + [table_of(event_type) for event_type in EventType]
+    filled = [*(step.name for step in definition.stored), *EVENT_TABLES]
     tables = store.execute(
         "SELECT table_name FROM duckdb_tables() WHERE database_name = 'store' AND (table_name IN "
         "('offsets', 'outbox', 'dead_letters', 'alert_actions', 'alert_changes', 'erasures', 'tombstones') "

@@ -4,22 +4,18 @@ from schemas import EventType
 from services.stream.event_tables import split
 from services.stream.migration import Layout
 
-COMMON = (
-    "patient_key, record_key, version, content, retracted, recorded_at, received_at, on_date, at_time, patient_id, "
-    "site_id, event_id, partition, batch"
-)
 COLUMNS_5 = {
-    EventType.ENROLMENT: f"{COMMON}, sex, reference_sex, birth_year, height_cm, disease_location, disease_behaviour, "
+    EventType.ENROLMENT: "sex, reference_sex, birth_year, height_cm, disease_location, disease_behaviour, "
     "perianal, disease_duration_years, prior_biologics, weight_kg",
-    EventType.TREATMENT: f"{COMMON}, drug, action, reason, dose_mg",
-    EventType.VISIT: f"{COMMON}, visit_rank, cdai_reported, cdai_points, haematocrit_pct, weight_kg, "
+    EventType.TREATMENT: "drug, action, reason, dose_mg",
+    EventType.VISIT: "visit_rank, cdai_reported, cdai_points, haematocrit_pct, weight_kg, "
     "standard_weight_kg, ses_cd_reported, ses_cd, ses_segments, ses_highest_item, ses_ulceration, "
     "ses_ulcerated_surface, ses_narrowing, hbi_reported, hbi, stool_frequency, abdominal_pain, pro2, corticosteroid",
-    EventType.LAB: f"{COMMON}, warnings, visit_rank, analyte, value, comparator, unit, ref_low, ref_high",
-    EventType.ADVERSE_EVENT: f"{COMMON}, warnings, fatal, resolved_on",
-    EventType.CONSENT: f"{COMMON}, consent_status",
+    EventType.LAB: "warnings, visit_rank, analyte, value, comparator, unit, ref_low, ref_high",
+    EventType.ADVERSE_EVENT: "warnings, fatal, resolved_on",
+    EventType.CONSENT: "consent_status",
 }
-"""What layout 5 keeps of each type; a later layout leaves it as it is."""
+"""What layout 5 keeps of each type beside the common columns; a later layout leaves it as it is."""
 
 LAYOUTS = (
     Layout(1, "the oldest that can be brought up", mark="511b5cd9f0a3a78b"),

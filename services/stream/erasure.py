@@ -23,7 +23,7 @@ from schemas.canonical import RecordKey
 from schemas.topics import ALERT_ACTIONS, ALERTS, DEAD_LETTERS, ERASURES, EVENT_TOPICS, OUTCOMES
 from services.runtime.erasure_key import ErasureKey
 from services.runtime.errors import OperatorError
-from services.stream.event_tables import table_of
+from services.stream.event_tables import EVENT_TABLES
 from services.stream.transaction import transaction
 
 ERASE = "erase"
@@ -194,8 +194,8 @@ class Eraser:
             ).fetchall()
             for event_type, *row in found:
                 graves += self._graves(EventType(event_type), [dict(zip(_KEYS, row, strict=True))])
-        for event_type in EventType:
-            con.execute(f"DELETE FROM {table_of(event_type)} WHERE {_OF_PATIENTS}", named)
+        for table in EVENT_TABLES:
+            con.execute(f"DELETE FROM {table} WHERE {_OF_PATIENTS}", named)
         con.execute(
             "INSERT INTO forgotten BY NAME SELECT md5_number_lower(patient_id) AS patient_key, patient_id "
             "FROM (SELECT unnest($patients) AS patient_id)",

@@ -35,6 +35,9 @@ def table_of(event_type: EventType) -> str:
     return f"events_{event_type}"
 
 
+EVENT_TABLES = tuple(map(table_of, EventType))
+
+
 def _together(prefix: str) -> str:
     return " UNION ALL BY NAME ".join(
         f"SELECT '{event_type}' AS event_type, * FROM {prefix}_{event_type}" for event_type in EventType
@@ -47,9 +50,9 @@ OF_DIRTY = "SELECT * FROM store.events SEMI JOIN dirty USING (patient_key)"
 OF_FEW_DIRTY = (
     "WITH "
     + ", ".join(
-        f"of_{event_type} AS MATERIALIZED (SELECT * FROM {table} WHERE rowid IN "
-        f"(SELECT rowid FROM {table} SEMI JOIN dirty USING (patient_key)))"
-        for event_type, table in zip(EventType, map(table_of, EventType), strict=True)
+        f"of_{event_type} AS MATERIALIZED (SELECT * FROM {table_of(event_type)} WHERE rowid IN "
+        f"(SELECT rowid FROM {table_of(event_type)} SEMI JOIN dirty USING (patient_key)))"
+        for event_type in EventType
     )
     + f" {_together('of')}"
 )
@@ -57,11 +60,22 @@ OF_FEW_DIRTY = (
 columns are read, and to gather each type's few rows before they get the columns of all."""
 
 
-def split(columns: Mapping[EventType, str]) -> tuple[str, ...]:
-    """The statements of a layout's step from one wide table `events` to these; `columns` are a type's, listed."""
+SPLIT_COMMON = (
+    "patient_key, record_key, version, content, retracted, recorded_at, received_at, on_date, at_time, patient_id, "
+    "site_id, event_id, partition, batch"
+)
+"""The columns that every type had when the one table was split; later ones leave this as it is."""
+
+
+def split(own: Mapping[EventType, str]) -> tuple[str, ...]:
+    """The statements of a layout's step from one wide table `events` to these.
+
+    `own` lists the columns of each type beside the common ones.
+    """
     tables = (
-        f"CREATE TABLE {table_of(event_type)} AS SELECT {names} FROM events WHERE event_type = '{event_type}'"
-        for event_type, names in columns.items()
+        f"CREATE TABLE {table_of(event_type)} AS SELECT {', '.join(filter(None, (SPLIT_COMMON, names)))} "
+        f"FROM events WHERE event_type = '{event_type}'"
+        for event_type, names in own.items()
     )
     return (*tables, "DROP TABLE events", VIEW)
 
@@ -70,13 +84,13 @@ class EventTables:
     """The tables of one definition: those columns of a type that it extracts."""
 
     def __init__(self, definition: StoreDefinition) -> None:
+        every = {**COMMON_COLUMNS, **definition.columns}
+        filled = {
+            event_type: {*COMMON_COLUMNS, *extract([])} for event_type, extract in definition.extract.items()
+        }
         self._columns = {
-            event_type: {
-                name: kind
-                for name, kind in {**COMMON_COLUMNS, **definition.columns}.items()
-                if name in {*COMMON_COLUMNS, *extract([])}
-            }
-            for event_type, extract in definition.extract.items()
+            event_type: {name: kind for name, kind in every.items() if name in names}
+            for event_type, names in filled.items()
         }
 
     @property

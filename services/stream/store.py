@@ -33,7 +33,7 @@ from services.stream import erasure
 from services.stream.batch import Applied, Batch, DeadLetter, Tombstone
 from services.stream.definition import StoreDefinition, by_place
 from services.stream.erasure import Eraser
-from services.stream.event_tables import OF_DIRTY, OF_FEW_DIRTY, EventTables, table_of
+from services.stream.event_tables import EVENT_TABLES, OF_DIRTY, OF_FEW_DIRTY, EventTables, table_of
 from services.stream.migration import migrate
 from services.stream.quoting import quoted
 from services.stream.scratch import Scratch
@@ -50,6 +50,7 @@ SESSION = "USE store; SET enable_progress_bar = false"  # the bar would go to st
 SMALL_BATCH = 500
 """Up to this many events, planning costs more than doing: plans are prepared once and temporary tables stay."""
 FEW_PATIENTS = 2_000
+"""Of up to so many, all rows are found by one column first, and replaced without being compared."""
 ROOM_BYTES = 4 * 1024 * 1024
 """With less on the disk the store does not count as writable again, though a few bytes may find room."""
 
@@ -301,17 +302,18 @@ class EventStore:
             events, leaving = self._eraser.sift(batch.events, batch.announced)
             if leaving:
                 self._eraser.erase(leaving, tell=False)
-            for event_type, arrived in events.items():  # noqa: B007  (DuckDB finds it by its name in this frame)
+            for event_type, columns in events.items():
+                arrived = _with_type(event_type, columns)  # noqa: F841  (DuckDB finds it by its name in this frame)
                 self._con.execute(
                     f"INSERT INTO {table_of(event_type)} BY NAME "
-                    f"SELECT * EXCLUDE (event_type), {KEYS} FROM (SELECT *, '{event_type}' AS event_type FROM arrived)"
+                    f"SELECT * EXCLUDE (event_type), {KEYS} FROM arrived"
                 )
 
     def copy_events(self, source: Path) -> None:
         """Take over all versions of all events from another store's file, before a `rebuild`."""
         self._con.execute(f"ATTACH '{quoted(source)}' AS source (READ_ONLY)")
         try:
-            for table in map(table_of, EventType):
+            for table in EVENT_TABLES:
                 self._con.execute(f"INSERT INTO {table} BY NAME FROM source.{table}")
         finally:
             self._con.execute("DETACH source")
@@ -324,19 +326,19 @@ class EventStore:
         arrived = pa.table(  # noqa: F841  (DuckDB finds it by its name in this frame)
             {"batch": pa.array(numbers, pa.int64()), "content": pa.array(contents, pa.uint32())}
         )
-        for table in map(table_of, EventType):
+        for table in EVENT_TABLES:
             self._con.execute(
                 f"UPDATE {table} AS e SET content = a.content FROM arrived AS a WHERE e.batch = a.batch"
             )
 
     def keep_known(self, known_at: date) -> None:
         """Drop versions that were recorded after the end of that day (UTC), before a `rebuild`."""
-        for table in map(table_of, EventType):
+        for table in EVENT_TABLES:
             self._con.execute(f"DELETE FROM {table} WHERE recorded_at >= ?::DATE + 1", [known_at])
 
     def drop_copies(self) -> None:
         """Remove exact copies of versions that `append` let in; of each the first appended stays."""
-        for table in map(table_of, EventType):
+        for table in EVENT_TABLES:
             self._con.execute(DROP_APPENDED_COPIES.format(table=table))
 
     def set_today(self, today: date) -> Applied:
@@ -539,7 +541,7 @@ class EventStore:
 
     @property
     def _few(self) -> bool:
-        """Whether all rows of the patients in `dirty` are replaced faster than compared."""
+        """Whether `dirty` holds few patients."""
         return self._scratch.rows["dirty"] <= FEW_PATIENTS
 
     def _stage_arrived(self) -> None:
@@ -547,10 +549,7 @@ class EventStore:
         self._scratch.make_empty("staged", NO_EVENTS)
         if self._arrived:
             arrived = pa.concat_tables(  # noqa: F841
-                [
-                    columns.append_column("event_type", pa.repeat(str(event_type), columns.num_rows))
-                    for event_type, columns in self._arrived
-                ],
+                [_with_type(event_type, columns) for event_type, columns in self._arrived],
                 promote_options="default",
             )
             rows = self._con.execute(f"INSERT INTO staged BY NAME SELECT *, {KEYS} FROM arrived").fetchall()
@@ -760,6 +759,10 @@ def _fingerprint(definition: StoreDefinition, protocols: Sequence[Protocol]) -> 
     parts = [definition.macros, *(r.sql for r in relations), *definition.tables]
     parts += [protocol.model_dump_json() for protocol in protocols]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _with_type(event_type: EventType, columns: pa.Table) -> pa.Table:
+    return columns.append_column("event_type", pa.repeat(str(event_type), columns.num_rows))
 
 
 def why_not(error: Exception) -> str:

@@ -15,7 +15,6 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
-from schemas import EventType
 from schemas.protocol import load_protocol
 from services.broker import Broker, open_broker
 from services.broker.process import free_port
@@ -32,7 +31,7 @@ from services.runtime.tokens import TokenStore
 from services.runtime.verified import read_verified
 from services.safety.definition import SAFETY
 from services.simulation.fu2025.plan import CUT
-from services.stream.event_tables import table_of
+from services.stream.event_tables import EVENT_TABLES
 from services.stream.opening import open_service_store
 from services.stream.verify import compare, compare_published, read_snapshot, recompute
 
@@ -300,8 +299,8 @@ def test_a_store_of_an_earlier_layout_is_read_again_from_kafka(
     with duckdb.connect(str(path)) as con:  # of the version before endoscopies had an ulcerated surface
         con.execute("CREATE TABLE wide AS SELECT * EXCLUDE (ses_ulcerated_surface, hbi_reported) FROM events")
         con.execute("DROP VIEW events")
-        for event_type in EventType:
-            con.execute(f"DROP TABLE {table_of(event_type)}")
+        for table in EVENT_TABLES:
+            con.execute(f"DROP TABLE {table}")
         con.execute("ALTER TABLE wide RENAME TO events")
         con.execute("UPDATE store_info SET value = '511b5cd9f0a3a78b' WHERE name = 'layout'")
         con.execute("UPDATE store_info SET value = 'of its time' WHERE name = 'fingerprint'")
