@@ -231,9 +231,9 @@ def _mentions(sql: str, name: str) -> bool:
 
 
 RECORDS = (
-    Relation.load(STREAM_SQL, "winners"),
-    Relation.load(STREAM_SQL, "standing_records", inline=True),
-    Relation.load(STREAM_SQL, "consents"),
+    Relation.load(STREAM_SQL, "winners", inline=True),
+    Relation.load(STREAM_SQL, "passed_over"),
+    Relation.load(STREAM_SQL, "withdrawals"),
     Relation.load(STREAM_SQL, "current_records", lazy=True),
 )
 """The first steps of every store: which version of which record counts."""

@@ -13,7 +13,8 @@ seen AS (
 earliest AS (  -- only where neither an enrolment nor an index start names the site
     SELECT patient_key, min(row(on_date, site_id, event_id))[2] AS site_id
     FROM current_records
-    ANTI JOIN (SELECT patient_key FROM enrolments UNION ALL SELECT patient_key FROM index_treatments) USING (patient_key)
+    SEMI JOIN (SELECT patient_key FROM seen ANTI JOIN enrolments USING (patient_key) ANTI JOIN index_treatments USING (patient_key))
+        USING (patient_key)
     GROUP BY patient_key
 )
 SELECT seen.patient_key, seen.patient_id,
@@ -22,10 +23,10 @@ SELECT seen.patient_key, seen.patient_id,
     enrolments.on_date AS enrolled_on, enrolments.sex, enrolments.reference_sex, enrolments.birth_year,
     enrolments.height_cm, enrolments.weight_kg AS enrolment_weight_kg, enrolments.disease_location, enrolments.disease_behaviour, enrolments.perianal,
     enrolments.disease_duration_years, enrolments.prior_biologics,
-    consents.withdrawn_on AS consent_withdrawn_on,
+    withdrawals.withdrawn_on AS consent_withdrawn_on,
     seen.last_event_at, seen.partition
 FROM seen
 LEFT JOIN enrolments USING (patient_key)
 LEFT JOIN index_treatments USING (patient_key)
 LEFT JOIN earliest USING (patient_key)
-LEFT JOIN consents USING (patient_key)
+LEFT JOIN withdrawals USING (patient_key)

@@ -29,7 +29,7 @@ histories AS (
 deaths AS (
     SELECT i.scheme, patient_key, min(coalesce(resolved_on, on_date)) AS died_on,
         min(coalesce(resolved_on, on_date)) FILTER (coalesce(resolved_on, on_date) >= i.first_dose_on) AS died_treated_on
-    FROM current_records JOIN index_starts AS i USING (patient_key) LEFT JOIN consents USING (patient_key)
+    FROM current_records JOIN index_starts AS i USING (patient_key) LEFT JOIN withdrawals USING (patient_key)
     WHERE event_type = 'adverse_event' AND fatal
       AND coalesce(resolved_on, on_date) <= least((SELECT today FROM clock), withdrawn_on)
     GROUP BY i.scheme, patient_key

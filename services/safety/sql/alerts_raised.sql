@@ -1,8 +1,8 @@
 -- One row per record and alert rule that some version of the record met; withdrawn where the record no longer does.
 WITH versions AS (  -- of every version the content that counts (R4.4), dated up to today and within consent
-    SELECT s.* FROM scope AS s LEFT JOIN consents AS c USING (patient_key)
+    SELECT s.* FROM scope AS s LEFT JOIN withdrawals AS w USING (patient_key)
     WHERE NOT s.retracted AND s.event_type IN ('adverse_event', 'lab') AND s.on_date <= (SELECT today FROM clock)
-      AND (c.withdrawn_on IS NULL OR s.on_date <= c.withdrawn_on)
+      AND (w.withdrawn_on IS NULL OR s.on_date <= w.withdrawn_on)
       AND (s.serious OR s.grade >= 3 OR s.lab_grade >= 2)
       AND NOT EXISTS (
           SELECT 1 FROM scope AS o WHERE o.record_key = s.record_key AND o.version = s.version

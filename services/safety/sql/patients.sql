@@ -13,13 +13,14 @@ seen AS (
         min(CASE WHEN event_type = 'treatment' THEN on_date ELSE coalesce(resolved_on, on_date) END)
             FILTER (((event_type = 'adverse_event' AND fatal) OR (action = 'stop' AND reason = 'death'))
                 AND coalesce(resolved_on, on_date) <= least((SELECT today FROM clock), withdrawn_on)) AS died_on
-    FROM current_records LEFT JOIN consents USING (patient_key)
+    FROM current_records LEFT JOIN withdrawals USING (patient_key)
     GROUP BY patient_key
 ),
 earliest AS (  -- only where neither an enrolment nor an index start names the site
     SELECT patient_key, min(row(on_date, site_id, event_id))[2] AS site_id
     FROM current_records
-    ANTI JOIN (SELECT patient_key FROM enrolments UNION ALL SELECT patient_key FROM index_starts) USING (patient_key)
+    SEMI JOIN (SELECT patient_key FROM seen ANTI JOIN enrolments USING (patient_key) ANTI JOIN index_starts USING (patient_key))
+        USING (patient_key)
     GROUP BY patient_key
 )
 SELECT patient_key, seen.patient_id, coalesce(enrolments.site_id, index_starts.site_id, earliest.site_id) AS site_id,
@@ -28,4 +29,4 @@ FROM seen
 LEFT JOIN enrolments USING (patient_key)
 LEFT JOIN index_starts USING (patient_key)
 LEFT JOIN earliest USING (patient_key)
-LEFT JOIN consents USING (patient_key)
+LEFT JOIN withdrawals USING (patient_key)

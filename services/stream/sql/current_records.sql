@@ -1,3 +1,8 @@
--- One row per record that counts: standing, and not dated after a withdrawn consent.
-SELECT standing_records.* FROM standing_records LEFT JOIN consents USING (patient_key)
-WHERE withdrawn_on IS NULL OR on_date <= withdrawn_on
+-- One row per record that counts: the version that no other passes over, not dated after a withdrawn consent.
+FROM scope
+ANTI JOIN (
+    FROM passed_over
+    UNION ALL
+    SELECT record_key, version, content, recorded_at FROM scope JOIN withdrawals USING (patient_key)
+    WHERE on_date > withdrawn_on
+) USING (record_key, version, content, recorded_at)

@@ -14,6 +14,6 @@ SELECT t.scheme, r.site_id || '/' || r.event_id, r.version, coalesce(r.resolved_
     (coalesce(r.resolved_on, r.on_date) - t.first_dose_on)::INTEGER, NULL, 'death'
 FROM treated AS t
 JOIN (FROM current_records WHERE event_type = 'adverse_event' AND fatal) AS r USING (patient_key)
-LEFT JOIN consents AS c ON c.patient_key = t.patient_key
+LEFT JOIN withdrawals AS w ON w.patient_key = t.patient_key
 WHERE coalesce(r.resolved_on, r.on_date) >= t.first_dose_on
-  AND coalesce(r.resolved_on, r.on_date) <= least((SELECT today FROM clock), c.withdrawn_on)
+  AND coalesce(r.resolved_on, r.on_date) <= least((SELECT today FROM clock), w.withdrawn_on)

@@ -4,7 +4,7 @@ WITH versions AS (
     SELECT scope.*, winning_version, winning_content, withdrawn_on,
         winning_version IS NULL
             OR (version = winning_version AND content = winning_content AND recorded_at = winning_at) AS wins
-    FROM scope LEFT JOIN winners USING (record_key) LEFT JOIN consents USING (patient_key)
+    FROM scope LEFT JOIN winners USING (record_key) LEFT JOIN withdrawals USING (patient_key)
 ),
 told AS (
     SELECT *, CASE
