@@ -42,7 +42,8 @@ BACKLOG_RECORDS = 1_000
 """So many left in the log after a poll are a backlog: publication and gauges wait for its end."""
 BACKLOG_TRANSACTION_RECORDS = 100_000
 BACKLOG_TRANSACTION_SECONDS = 5.0
-"""A backlog's polls share a transaction up to so many records or so long: deriving costs by patients touched."""
+"""A backlog's polls share a transaction up to so many records or so long: deriving costs by patients touched. Half as
+many each time that DuckDB has not the memory for them."""
 REST = 1 / 4
 LONGEST_REST_SECONDS = 0.1
 """After a transaction, this part of what it took: somewhat fewer and larger ones leave readers room."""
@@ -65,24 +66,36 @@ class _Committed:
 
 
 class _Transaction:
-    """What was staged for the next commit, and since when. Used in the writing thread only."""
+    """What was staged for the next commit, and since when. Used in the writing thread only.
 
-    def __init__(self, store: EventStore, topic_ids: Mapping[str, str]) -> None:
+    `most`: how many records a backlog's polls may share it.
+    """
+
+    def __init__(self, store: EventStore, topic_ids: Mapping[str, str], most: int) -> None:
         self.arrivals: list[Arrival] = []
+        self._most = most
         self._store = store
         self._topic_ids = topic_ids
         self._since = 0.0
+        self._given_up = False
 
     def take(self, batch: Batch, arrivals: Sequence[Arrival], *, more: bool) -> _Committed | None:
-        """Stage a batch, and commit unless `more` of a backlog may share the transaction."""
+        """Stage a batch, and commit unless `more` of a backlog may share the transaction.
+
+        After a failure nothing more is taken: all of it will be read again.
+        """
+        if self._given_up:
+            return None
         if not self.arrivals:
             self._since = time.perf_counter()
         staged = self._store.stage(batch, self._topic_ids)
         self.arrivals += arrivals
         is_old = time.perf_counter() - self._since > BACKLOG_TRANSACTION_SECONDS
-        if not self.arrivals or (more and not is_old and staged < BACKLOG_TRANSACTION_RECORDS):
+        if not self.arrivals or (more and not is_old and staged < self._most):
             return None
+        self._given_up = True
         applied = self._store.commit()
+        self._given_up = False
         taken, self.arrivals = self.arrivals, []
         return _Committed(applied, taken, time.perf_counter() - self._since)
 
@@ -94,6 +107,7 @@ class Processor(Service):  # type: ignore[misc]
         super().__init__(**options)
         self.node = node
         self._left: dict[tuple[str, int], int] = {}  # records still in the log after the last poll
+        self._most = BACKLOG_TRANSACTION_RECORDS
         self._rested = 0.0  # when it may work again
         self._consumer: AIOKafkaConsumer | None = None
         self._busy = False
@@ -108,7 +122,12 @@ class Processor(Service):  # type: ignore[misc]
                 log.warning("Kafka is away (%s): trying again", type(error).__name__)
                 await self.sleep(RETRY_SECONDS)
             except duckdb.Error as error:
-                log.error("the store cannot commit (%s): trying the same again", why_not(error))
+                if isinstance(error, duckdb.OutOfMemoryException):
+                    self._most = max(self.node.settings.batch_max_records, self._most // 2)
+                log.error(
+                    "the store cannot commit (%s): trying again, %d records at a time",
+                    why_not(error), self._most,
+                )  # fmt: skip
                 await self.sleep(RETRY_SECONDS)
 
     @Service.task  # type: ignore[untyped-decorator]
@@ -162,7 +181,7 @@ class Processor(Service):  # type: ignore[misc]
 
     async def _work(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
         """Poll and decode; stage and commit in the writing thread, while the next polls are decoded."""
-        under_way = _Transaction(self.node.store, ids)
+        under_way = _Transaction(self.node.store, ids, self._most)
         storing: deque[tuple[asyncio.Task[None], int]] = deque()  # and how many records each stores
         try:
             while not self.should_stop:
@@ -184,8 +203,7 @@ class Processor(Service):  # type: ignore[misc]
                 while sum(records for _, records in storing) > most:
                     await storing.popleft()[0]
         finally:
-            for task, _ in storing:
-                await task
+            await asyncio.gather(*(task for task, _ in storing), return_exceptions=True)
 
     async def _store(self, under_way: "_Transaction", batch: Batch, arrivals: Sequence[Arrival]) -> None:
         node = self.node
