@@ -195,7 +195,6 @@ class Processor(Service):  # type: ignore[misc]
                 elif not under_way.arrivals:
                     self._busy = False
                     await self.node.prove_store()
-                    await self.node.write(self.node.store.rest)
                     continue
                 del polled  # half of a backlog's memory
                 storing.append((asyncio.create_task(self._store(under_way, batch, arrivals)), batch.records))

@@ -132,7 +132,7 @@ class EventStore:
         protocols: Sequence[Protocol],
         *,
         today: date,
-        memory_limit: str = "224MB",
+        memory_limit: str = "240MB",
         threads: int = 1,
         erasure_key: ErasureKey | None = None,
     ) -> None:
@@ -274,10 +274,6 @@ class EventStore:
         self._settle()
         applied, self._applied = self._applied, Applied(0)
         return applied
-
-    def rest(self) -> None:
-        """Where nothing is waiting: let go of what a backlog left in memory, and be ready for a small batch."""
-        self._go(small=True)
 
     def _settle(self) -> None:
         con, staged = self._con, self._staged

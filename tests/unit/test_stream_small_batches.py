@@ -62,20 +62,6 @@ def test_small_batches_leave_nothing_in_memory() -> None:
     store.close()
 
 
-def test_a_backlog_leaves_nothing_in_memory_once_the_store_rests() -> None:
-    large = [event for number in range(150) for event in patient(number)]
-    store = load(open_store(OUTCOMES, TODAY), [large])
-    temporary = "SELECT sum(estimated_size) FROM duckdb_tables() WHERE database_name = 'temp'"
-    assert store.execute(temporary) > [(len(large),)]
-    expected = contents(store)
-    store.rest()
-    assert store.execute(temporary) == [(0,)]
-    assert contents(store) == expected
-    load(store, [[event] for event in large[:4]])  # seen before
-    assert contents(store) == expected
-    store.close()
-
-
 def test_a_small_batch_follows_a_rebuild_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the last part of a rebuild looked at must not be all that the next batch sees."""
     monkeypatch.setattr(module, "REBUILD_EVENTS", 3)
