@@ -74,8 +74,9 @@ def _plain(value: object) -> float:
 
 
 def answer_without_store(app: FastAPI) -> None:
-    """Let whoever asks while the store cannot be read come again: 503 `store_busy`."""
-    app.add_exception_handler(duckdb.IOException, _no_store)
+    """Let whoever asks while the store cannot be read, or has no memory left for it, come again: 503 `store_busy`."""
+    for error in (duckdb.IOException, duckdb.OutOfMemoryException):
+        app.add_exception_handler(error, _no_store)
 
 
 async def _no_store(_: Request, error: Exception) -> Response:

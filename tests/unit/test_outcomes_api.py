@@ -471,6 +471,18 @@ async def test_snapshots_are_for_those_who_operate(small: Reading, who: str | No
         assert (await client.post("/v1/snapshot")).status_code == (403 if who else 401)
 
 
+async def test_who_asks_while_a_backlog_takes_all_memory_is_told_to_come_again(
+    small: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def short(*_: object) -> None:
+        raise duckdb.OutOfMemoryException("failed to allocate data of size 16.0 KiB")
+
+    monkeypatch.setattr(small.node, "read", short)
+    answer = await small.get("/v1/progress")
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_busy")
+    assert answer.headers["retry-after"] == "5"
+
+
 async def test_a_full_disk_is_a_problem_that_says_what_to_do(
     small: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
