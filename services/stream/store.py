@@ -47,16 +47,18 @@ REBUILD_EVENTS = 400_000
 """Events derived at a time in a rebuild; bounds its memory."""
 
 SESSION = "USE store; SET enable_progress_bar = false"  # the bar would go to standard output
+BULK = "allocator_bulk_deallocation_flush_threshold"
 GIVE_BACK: dict[str, str | bool | int | float | list[str]] = {
     "allocator_background_threads": True,
     "allocator_flush_threshold": "1MB",
-    "allocator_bulk_deallocation_flush_threshold": "4MB",  # with less, a small batch takes half as long again
+    BULK: "4MB",
 }
 """What DuckDB frees goes back to the system. Left to itself its allocator keeps a quarter of what a service takes in a
 backlog, for each thread's next use, and its memory limit does not count that."""
 GREAT_BATCH = 20_000
-"""From so many records on, a batch gives back smaller pieces too."""
-GIVE_BACK_FROM = "SET allocator_bulk_deallocation_flush_threshold = '{}MB'"
+"""From so many records on, a batch gives back smaller pieces too: a small one would take half as long again."""
+GIVE_BACK_MORE = f"SET {BULK} = '1MB'"
+GIVE_BACK_LESS = f"SET {BULK} = '{GIVE_BACK[BULK]}'"
 SMALL_BATCH = 500
 """Up to this many events, planning costs more than doing: plans are prepared once and temporary tables stay."""
 FEW_PATIENTS = 2_000
@@ -281,7 +283,7 @@ class EventStore:
             return
         self._news = []
         self._go(small=staged.records <= SMALL_BATCH)
-        con.execute(GIVE_BACK_FROM.format(1 if staged.records >= GREAT_BATCH else 4))
+        con.execute(GIVE_BACK_MORE if staged.records >= GREAT_BATCH else GIVE_BACK_LESS)
         try:
             with transaction(con):
                 number = self._next_batch()

@@ -142,9 +142,8 @@ def test_small_batches_go_on_after_any_failure(
             store.discard()
             offsets = {place: offset for place, (_, offset) in store.offsets().items()}
             taken = {offsets.get(place, 0) > records[0].offset for place, records in poll.items()}
-            assert taken == {
-                durable
-            }  # all of it where only the checkpoint behind the commit failed, else nothing
+            # all of it where only the checkpoint behind the commit failed, else nothing
+            assert taken == {durable}
             disk.make_room()
             take(store, poll)
         disk.make_room()

@@ -1,4 +1,4 @@
--- One row per record that counts: the version that no other passes over, not dated after a withdrawn consent.
+-- One row per record that counts: a version that is not passed over, nor dated after a withdrawn consent.
 FROM scope
 ANTI JOIN (
     FROM passed_over

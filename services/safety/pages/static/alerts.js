@@ -71,7 +71,7 @@ async function send(alert, action, note) {
   }).catch(() => null);
   if (answer?.ok) return; // the stream brings the alert's new state, before or after this answer
   const problem = answer ? await answer.json().catch(() => null) : null;
-  const form = document.querySelector(`#alert-${CSS.escape(alert)} form`);
+  const form = document.getElementById("alert-" + alert)?.querySelector("form");
   if (!form) return; // what was asked for has been done, or the alert is gone
   const error = form.querySelector(".error");
   error.textContent = problem?.detail ?? "The service did not answer. Try again.";
