@@ -1,16 +1,19 @@
 """What every broker that runs as a child process shares: starting, waiting until it answers, stopping."""
 
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -42,11 +45,36 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
+    """A port of the loopback address that nobody listens on, and that nobody else is given while this process lives.
+
+    What is to listen there starts later, and may be killed and started again: so a port is held by a lock on its byte
+    of a file that all processes of this user share.
+    """
     for _ in range(200):
-        if is_free(port := secrets.choice(_PORTS)):
+        port = secrets.choice(_PORTS)
+        if port not in _held and is_free(port) and _hold(port):
             return port
     raise BrokerProblem(f"no free port found between {_PORTS.start} and {_PORTS.stop}: stop what holds them")
+
+
+_held: set[int] = set()
+
+
+def _hold(port: int) -> bool:
+    """Whether this process holds the port from now on."""
+    try:
+        fcntl.lockf(_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _held.add(port)
+    return True
+
+
+@cache
+def _locks() -> int:
+    """The file of locks; never closed, since that would let go of all of them."""
+    path = Path(tempfile.gettempdir(), f"week12-ports-{os.getuid()}")
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def listens(address: str) -> bool:

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from services.broker import BrokerProblem, leash
+from services.broker import BrokerProblem, leash, process
 from services.broker.managed import HOST
 from services.broker.process import ChildBroker, free_port
 
@@ -94,6 +94,25 @@ def test_a_thread_may_not_start_a_broker_that_would_end_with_it(tmp_path: Path) 
 
 def test_free_ports_lie_below_those_of_outgoing_connections() -> None:
     assert 20_000 <= free_port() < 30_000
+
+
+def test_a_port_is_given_once_even_to_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = range(29_000, 29_008)
+    monkeypatch.setattr(process, "_PORTS", few)
+    given = {free_port() for _ in range(2)}
+    assert len(given) == 2
+    code = (
+        "from services.broker import process\n"
+        f"process._PORTS = range({few.start}, {few.stop})\n"
+        "try:\n"
+        "    while True: print(process.free_port())\n"
+        "except process.BrokerProblem: pass\n"
+    )
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    elsewhere = list(map(int, other.stdout.split()))
+    assert given.isdisjoint(elsewhere)
+    assert len(set(elsewhere)) == len(elsewhere) > 0
+    assert free_port() not in given  # they are held by nobody else any more
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ties a child to its parent on Linux only")
