@@ -16,6 +16,7 @@ _SYSTEMD = "systemd"
 _CHILDREN: dict[int, "subprocess.Popen[bytes]"] = {}
 """A daemon that this very process started; it may outlive it."""
 _START_SECONDS, _STOP_SECONDS = 60.0, 30.0
+_SYSTEM_PROGRAMS = ":/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def start() -> bool:
@@ -23,6 +24,7 @@ def start() -> bool:
 
     Raises DeployProblem where that takes rights this user does not have, or does not work.
     """
+    os.environ["PATH"] += _SYSTEM_PROGRAMS  # Debian's `su` leaves them out
     if packages := _missing():
         _only_root(f"installing {', '.join(packages)}")
         with step(f"installed {', '.join(packages)}"):
