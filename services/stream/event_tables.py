@@ -103,11 +103,10 @@ class EventTables:
         return f"{''.join(tables)}{VIEW}"
 
     def keeping(self, event_type: EventType) -> str:
-        """The statement that adds what stands in `staged` of a type, with the number of the batch."""
+        """The statement that adds what stands in `staged` of a type."""
         names = ", ".join(map(_name, self._columns[event_type]))
         return (
-            f"INSERT INTO {table_of(event_type)} SELECT {names} FROM (SELECT * REPLACE ("
-            f"(SELECT batch FROM store.clock) AS batch) FROM staged WHERE event_type = '{event_type}')"
+            f"INSERT INTO {table_of(event_type)} SELECT {names} FROM staged WHERE event_type = '{event_type}'"
         )
 
 

@@ -69,9 +69,7 @@ ROOM_BYTES = 4 * 1024 * 1024
 NOTE_FINGERPRINT = "INSERT OR REPLACE INTO store.store_info VALUES ('fingerprint', ?)"
 NOTE_OFFSETS = "INSERT OR REPLACE INTO store.offsets SELECT unnest(?), unnest(?), unnest(?), unnest(?)"
 NO_EVENTS = "SELECT * FROM store.events LIMIT 0"
-DIRTY = (
-    "SELECT DISTINCT patient_key, patient_id FROM staged UNION SELECT patient_key, patient_id FROM forgotten"
-)
+DIRTY = "SELECT patient_key, patient_id FROM staged UNION SELECT patient_key, patient_id FROM forgotten"
 FORGOTTEN = "SELECT patient_key, patient_id, record_key, version, content FROM store.events LIMIT 0"
 SCOPE = "CREATE OR REPLACE TEMP VIEW scope AS FROM earlier UNION ALL FROM staged"
 
@@ -287,7 +285,7 @@ class EventStore:
         try:
             with transaction(con):
                 number = self._next_batch()
-                fresh = self._take_in(staged)
+                fresh = self._take_in(staged, number)
                 patients = self._refresh() if fresh else 0
                 self._note_offsets(staged.offsets)
                 if self.definition.keeps_dead_letters:
@@ -558,21 +556,25 @@ class EventStore:
         """Whether `dirty` holds few patients."""
         return self._scratch.rows["dirty"] <= FEW_PATIENTS
 
-    def _stage_arrived(self) -> None:
-        """Put what arrived into `staged`; DuckDB finds `arrived` by its name in this frame."""
+    def _stage_arrived(self, number: int) -> None:
+        """Put what arrived into `staged`, as of that batch; DuckDB finds `arrived` by its name in this frame."""
         self._scratch.make_empty("staged", NO_EVENTS)
         if self._arrived:
-            arrived = pa.concat_tables(  # noqa: F841
+            arrived = pa.concat_tables(
                 [_with_type(event_type, columns) for event_type, columns in self._arrived],
                 promote_options="default",
             )
-            rows = self._con.execute(f"INSERT INTO staged BY NAME SELECT *, {KEYS} FROM arrived").fetchall()
+            if self._scratch.small:  # each chunk costs half a millisecond and more
+                arrived = arrived.combine_chunks()
+            rows = self._con.execute(
+                f"INSERT INTO staged BY NAME SELECT *, {KEYS}, {number} AS batch FROM arrived"
+            ).fetchall()
             self._scratch.rows["staged"] = rows[0][0]
 
-    def _take_in(self, staged: Batch) -> int:
+    def _take_in(self, staged: Batch, number: int) -> int:
         """Put staged versions that are new into `events`, and all of their patients' versions into `scope`."""
         con = self._con
-        self._stage_arrived()
+        self._stage_arrived(number)
         self._forget(staged.tombstones)
         erased = 0
         if staged.leaving:

@@ -1,7 +1,9 @@
 -- One row per patient: site, index drug (of the first protocol), enrolment facts, consent.
 WITH enrolments AS (  -- contract: the earlier counts, then the smaller (site_id, event_id)
-    FROM current_records WHERE event_type = 'enrolment'
-    QUALIFY row_number() OVER (PARTITION BY patient_key ORDER BY on_date, site_id, event_id) = 1
+    FROM current_records
+    WHERE record_key IN (
+        SELECT arg_min(record_key, row(on_date, site_id, event_id)) FROM current_records
+        WHERE event_type = 'enrolment' GROUP BY patient_key)
 ),
 index_treatments AS (FROM treated WHERE scheme = (SELECT scheme FROM protocols WHERE evaluated = 1)),
 seen AS (

@@ -1,15 +1,18 @@
 -- One row per scheme and patient who took an index drug: first and last dose, first intercurrent event, death.
 WITH treatments AS (FROM current_records WHERE event_type = 'treatment'),
 index_starts AS (  -- contract: the drug of the protocol's list that was started first; never a corticosteroid
-    SELECT schemes.scheme, patient_key, treatments.drug, on_date AS first_dose_on, at_time AS first_dose_at, site_id
-    FROM treatments
-    CROSS JOIN schemes
-    LEFT JOIN scheme_drugs AS listed ON listed.scheme = schemes.scheme AND listed.drug = treatments.drug
-    LEFT JOIN scheme_corticosteroids AS steroids
-        ON steroids.scheme = schemes.scheme AND steroids.drug = treatments.drug
-    WHERE action = 'start' AND (listed.drug IS NOT NULL OR (any_drug AND steroids.drug IS NULL))
-    QUALIFY row_number() OVER (
-        PARTITION BY schemes.scheme, patient_key ORDER BY on_date, at_time NULLS FIRST, site_id, event_id) = 1
+    SELECT scheme, patient_key, first.drug, first.on_date AS first_dose_on, first.at_time AS first_dose_at, first.site_id
+    FROM (
+        SELECT schemes.scheme, patient_key, min(struct_pack(
+            on_date, timed := at_time IS NOT NULL, at_time, site_id, event_id, treatments.drug)) AS first
+        FROM treatments
+        CROSS JOIN schemes
+        LEFT JOIN scheme_drugs AS listed ON listed.scheme = schemes.scheme AND listed.drug = treatments.drug
+        LEFT JOIN scheme_corticosteroids AS steroids
+            ON steroids.scheme = schemes.scheme AND steroids.drug = treatments.drug
+        WHERE action = 'start' AND (listed.drug IS NOT NULL OR (any_drug AND steroids.drug IS NULL))
+        GROUP BY schemes.scheme, patient_key
+    )
 ),
 histories AS (
     SELECT i.scheme, i.patient_key,

@@ -7,14 +7,16 @@ WITH events AS (
     FROM current_records WHERE event_type = 'adverse_event'
 ),
 on_drug AS (
-    SELECT e.record_key, x.drug, x.first_dose_on
-    FROM events AS e JOIN exposures AS x USING (patient_key)
-    WHERE e.onset_latest >= x.first_dose_on AND e.on_date <= coalesce(x.last_dose_on + 30, e.on_date)
-    -- the drug named in the report, else one still taken at onset, the one started last; else the last taken
-    QUALIFY row_number() OVER (PARTITION BY e.record_key ORDER BY
-        coalesce(x.drug = e.drug, false) DESC, coalesce(e.on_date <= x.last_dose_on, true) DESC,
-        CASE WHEN e.on_date <= coalesce(x.last_dose_on, e.on_date) THEN x.first_dose_on ELSE x.last_dose_on END DESC,
-        x.first_dose_on DESC, x.drug DESC) = 1
+    SELECT record_key, best.drug
+    FROM (  -- the drug named in the report, else one still taken at onset, the one started last; else the last taken
+        SELECT e.record_key, max(struct_pack(
+            named := coalesce(x.drug = e.drug, false), taken := coalesce(e.on_date <= x.last_dose_on, true),
+            since := CASE WHEN e.on_date <= coalesce(x.last_dose_on, e.on_date) THEN x.first_dose_on ELSE x.last_dose_on END,
+            x.first_dose_on, x.drug)) AS best
+        FROM events AS e JOIN exposures AS x USING (patient_key)
+        WHERE e.onset_latest >= x.first_dose_on AND e.on_date <= coalesce(x.last_dose_on + 30, e.on_date)
+        GROUP BY e.record_key
+    )
 )
 SELECT e.patient_key, e.patient_id, e.site_id, e.event_id, e.version, e.term, e.meddra_pt, e.meddra_code,
     e.on_date AS onset_on, e.onset_precision, e.resolved_on, e.aware_on, e.grade, e.grade_source, e.serious, e.seriousness,

@@ -1,11 +1,12 @@
 -- One row per patient: site, and when follow-up for safety ends for another reason than the drug.
 WITH enrolments AS (
-    FROM current_records WHERE event_type = 'enrolment'
-    QUALIFY row_number() OVER (PARTITION BY patient_key ORDER BY on_date, site_id, event_id) = 1
+    SELECT patient_key, min(row(on_date, site_id, event_id))[2] AS site_id
+    FROM current_records WHERE event_type = 'enrolment' GROUP BY patient_key
 ),
 index_starts AS (  -- contract: the index start's site stands in where there is no enrolment
+    SELECT patient_key, min(row(on_date, at_time IS NOT NULL, at_time, site_id, event_id))[4] AS site_id
     FROM current_records WHERE event_type = 'treatment' AND action = 'start' AND drug IN (SELECT drug FROM index_drugs)
-    QUALIFY row_number() OVER (PARTITION BY patient_key ORDER BY on_date, at_time NULLS FIRST, site_id, event_id) = 1
+    GROUP BY patient_key
 ),
 seen AS (
     SELECT patient_key, any_value(patient_id) AS patient_id, any_value(partition) AS partition,
