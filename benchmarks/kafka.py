@@ -24,7 +24,7 @@ from services.broker.process import free_port
 from services.broker.topics import ensure_topics
 from services.ingest.publisher import KafkaPublisher
 from services.ingest.records import Record
-from services.runtime.memory import MALLOC_TUNABLES
+from services.runtime.memory import allocator_variables
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings, load_settings
 from services.stream.processor import FETCH_BYTES
@@ -69,7 +69,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "WEEK12_PROTOCOLS": ",".join(settings.protocols),
         "WEEK12_LOG_LEVEL": "WARNING",
         "WEEK12_INGEST_RATE": "1000000/minute",
-        "GLIBC_TUNABLES": MALLOC_TUNABLES,  # as `week12 up` and the image start them
+        **allocator_variables(),  # as `week12 up` starts them
     }
 
 

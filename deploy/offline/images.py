@@ -59,7 +59,7 @@ IMAGES = {
     "python": Image(
         tag=f"week12/python:3.11-{SUITE}",
         folder=_HERE / "python",
-        packages=("python3", "python3-venv", "ca-certificates", "tzdata", "binutils"),
+        packages=("python3", "python3-venv", "ca-certificates", "tzdata", "binutils", "libjemalloc2"),
     ),
     "prometheus": Image(
         tag=f"week12/prometheus:{SUITE}",

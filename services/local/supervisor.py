@@ -15,7 +15,7 @@ from services.broker import Broker, BrokerProblem
 from services.broker.process import is_free
 from services.local.child import Child
 from services.runtime.errors import OperatorError
-from services.runtime.memory import MALLOC_TUNABLES
+from services.runtime.memory import allocator_variables
 from services.runtime.places import BRINGING_UP, Place, places
 from services.runtime.settings import Settings
 
@@ -42,7 +42,7 @@ def child_environment(given: Mapping[str, str], settings: Settings, broker: Brok
 
     With a broker of our own, settings for another Kafka's security do not hold.
     """
-    environment = {"GLIBC_TUNABLES": MALLOC_TUNABLES, **given}
+    environment = {**allocator_variables(), **given}
     if broker:
         environment = {name: value for name, value in environment.items() if not name.startswith("KAFKA_")}
         environment |= broker.environment
