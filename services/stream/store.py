@@ -55,6 +55,9 @@ GIVE_BACK: dict[str, str | bool | int | float | list[str]] = {
 }
 """What DuckDB frees goes back to the system. Left to itself its allocator keeps a quarter of what a service takes in a
 backlog, for each thread's next use, and its memory limit does not count that."""
+BLOCK_BYTES = 64 * 1024
+"""Of the file, if made anew. What was added since the last checkpoint takes a block a column at least, in memory: with
+DuckDB's usual 256 KiB a hundred MB."""
 GREAT_BATCH = 20_000
 """From so many records on, a batch gives back smaller pieces too: a small one would take half as long again."""
 GIVE_BACK_MORE = f"SET {BULK} = '1MB'"
@@ -153,6 +156,7 @@ class EventStore:
             # A checkpoint rewrites what changed: not at every large batch of a backlog.
             "checkpoint_threshold": "48MB",
             "temp_directory": str(path.with_suffix(".tmp")),
+            "default_block_size": BLOCK_BYTES,
             **GIVE_BACK,
         }
         self._con = duckdb.connect(":memory:", config=config)
