@@ -34,7 +34,7 @@ from services.safety.definition import SAFETY
 from services.stream.decode import Record, decode_records
 from services.stream.definition import StoreDefinition
 from services.stream.quoting import quoted
-from services.stream.store import EventStore
+from services.stream.store import BLOCK_BYTES, EventStore
 
 MANIFEST = "manifest.json"
 DEFINITIONS: Mapping[str, StoreDefinition] = {"outcomes": OUTCOMES, "safety": SAFETY}
@@ -96,7 +96,8 @@ def back_up(settings: Settings, folder: Path, token: str | None) -> dict[str, Co
 def _copy(source: Path, target: Path) -> Copy:
     """A whole copy, a write-ahead log that a kill left behind included."""
     with duckdb.connect(":memory:") as con:
-        con.execute(f"ATTACH '{quoted(source)}' AS source (READ_ONLY); ATTACH '{quoted(target)}' AS target")
+        con.execute(f"ATTACH '{quoted(source)}' AS source (READ_ONLY)")
+        con.execute(f"ATTACH '{quoted(target)}' AS target (BLOCK_SIZE {BLOCK_BYTES})")
         con.execute("COPY FROM DATABASE source TO target; DETACH target")
     target.chmod(0o600)
     return _describe(target)

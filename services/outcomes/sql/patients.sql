@@ -1,7 +1,7 @@
 -- One row per patient: site, index drug (of the first protocol), enrolment facts, consent.
 WITH enrolments AS (  -- contract: the earlier counts, then the smaller (site_id, event_id)
     FROM current_records
-    WHERE record_key IN (
+    WHERE event_type = 'enrolment' AND record_key IN (
         SELECT arg_min(record_key, row(on_date, site_id, event_id)) FROM current_records
         WHERE event_type = 'enrolment' GROUP BY patient_key)
 ),
