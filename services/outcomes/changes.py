@@ -61,14 +61,16 @@ class OutcomeChanges:
         today = (await node.read("SELECT today FROM clock"))[0]["today"]
         given = {"after": self._counted, "newest": newest, "before": self._today, "today": today}
         if newest > self._counted or today > self._today:
-            found = await node.read(f"{WANTED} SELECT count(*) AS patients FROM changed_patients", given)
+            found = await node.in_background(
+                node.query, f"{WANTED} SELECT count(*) AS patients FROM changed_patients", given
+            )
             if 0 < found[0]["patients"] <= MOST_PATIENTS:
                 await self._count(given)
         self._counted, self._today = newest, today
 
     async def _count(self, given: dict[str, object]) -> None:
         counter = self._node.metrics.outcome_changes_total
-        for row in await self._node.read(WANTED + CHANGES.format(**_SIDES), given):
+        for row in await self._node.in_background(self._node.query, WANTED + CHANGES.format(**_SIDES), given):
             labels = (row["endpoint"], row["before"], row["after"], row["cause"])
             counter.labels(*labels).inc(row["outcomes"])
 

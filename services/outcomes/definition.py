@@ -219,8 +219,7 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Sequence[
 WAITING = Relation(
     "waiting",
     "SELECT dirty.patient_key, dirty.patient_id, since "
-    "FROM dirty SEMI JOIN (FROM changed_selected UNION ALL FROM changed_results UNION ALL FROM changed_treated "
-    "UNION ALL FROM changed_patients) USING (patient_key) LEFT JOIN store.outbox USING (patient_key)",
+    "FROM dirty SEMI JOIN changed USING (patient_key) LEFT JOIN store.outbox USING (patient_key)",
 )
 OUTBOX = (
     "DELETE FROM store.outbox WHERE patient_key IN (SELECT patient_key FROM waiting)",

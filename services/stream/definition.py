@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,6 +164,16 @@ class StoreDefinition:
     def stored(self) -> list[Relation]:
         """The relations kept as tables."""
         return [step for step in self.steps if step.stored]
+
+    @cached_property
+    def unread(self) -> frozenset[str]:
+        """The stored relations that nothing else reads while a batch is worked on."""
+        readers = (*self.steps, *self.on_change)
+        return frozenset(
+            step.name
+            for step in self.stored
+            if not any(_mentions(r.sql, step.name) for r in readers if r is not step)
+        )
 
     def view_sql(self, view: Relation) -> str:
         """The SELECT of a view as of today: stored relations are read, the others derived."""

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import duckdb
 
+from services.runtime.interpreter import step_back
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings
 from services.stream.batch import Applied
@@ -91,6 +92,7 @@ class Node:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decoder")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="background", initializer=step_back)
 
     @property
     def name(self) -> str:
@@ -159,17 +161,23 @@ class Node:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, lambda: function(*args, **kwargs))
 
+    async def in_background(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run something that only reads, and that nobody waits for, in the thread that lets all others go first."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._background, lambda: function(*args, **kwargs))
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Within, no reading thread works; for the writing thread, and short."""
-        free, stopped = threading.Event(), threading.Barrier(READERS + 1)
+        threads = [*[self._readers] * READERS, self._background]
+        free, stopped = threading.Event(), threading.Barrier(len(threads) + 1)
 
         def hold() -> None:
             stopped.wait()
             free.wait()
 
-        for _ in range(READERS):
-            self._readers.submit(hold)
+        for thread in threads:
+            thread.submit(hold)
         stopped.wait()  # what is being read is read to its end
         try:
             yield
@@ -181,4 +189,5 @@ class Node:
         self._decoder.shutdown()
         self._writer.shutdown()
         self._readers.shutdown()
+        self._background.shutdown()
         self.store.close()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -47,8 +47,8 @@ many each time that DuckDB has not the memory for them."""
 REST = 1 / 4
 LONGEST_REST_SECONDS = 0.1
 """After a transaction, this part of what it took: somewhat fewer and larger ones leave readers room."""
-GLANCE_SECONDS = 0.025
-"""How often records that can wait look for one that cannot."""
+GLANCE_SECONDS = 0.02
+"""How often what has arrived is taken while records wait: until then the consumer asks Kafka for no more."""
 LAG_SECONDS = 5.0
 DECODED_AHEAD_RECORDS = 50_000
 """Decoded records of a backlog that may wait for the writing thread; else what arrives meanwhile shares the next."""
@@ -180,12 +180,15 @@ class Processor(Service):  # type: ignore[misc]
             await consumer.stop()
 
     async def _work(self, consumer: AIOKafkaConsumer, ids: dict[str, str]) -> None:
-        """Poll and decode; stage and commit in the writing thread, while the next polls are decoded."""
+        """Poll and decode; stage and commit in the writing thread, while the next records arrive.
+
+        Those of a backlog are decoded meanwhile.
+        """
         under_way = _Transaction(self.node.store, ids, self._most)
         storing: deque[tuple[asyncio.Task[None], int]] = deque()  # and how many records each stores
         try:
             while not self.should_stop:
-                polled = await self._poll(consumer)
+                polled = await self._poll(consumer, storing)
                 batch, arrivals = Batch(), note_arrivals(polled)
                 if polled:
                     self._busy = True
@@ -195,13 +198,14 @@ class Processor(Service):  # type: ignore[misc]
                 elif not under_way.arrivals:
                     self._busy = False
                     await self.node.prove_store()
+                    await self.node.write(self.node.store.make_ready)
                     continue
                 del polled  # half of a backlog's memory
+                ahead = DECODED_AHEAD_RECORDS if self.node.behind else 0
+                while storing and sum(records for _, records in storing) + batch.records > ahead:
+                    await storing.popleft()[0]
                 storing.append((asyncio.create_task(self._store(under_way, batch, arrivals)), batch.records))
                 del batch
-                most = DECODED_AHEAD_RECORDS if self.node.behind else 0
-                while sum(records for _, records in storing) > most:
-                    await storing.popleft()[0]
         finally:
             await asyncio.gather(*(task for task, _ in storing), return_exceptions=True)
 
@@ -260,24 +264,26 @@ class Processor(Service):  # type: ignore[misc]
                 node.committed.beat()
         consumer.resume(*events)
 
-    async def _poll(self, consumer: AIOKafkaConsumer) -> Polled:
+    async def _poll(
+        self, consumer: AIOKafkaConsumer, storing: Iterable[tuple[asyncio.Task[None], int]]
+    ) -> Polled:
         """What has arrived; a short wait after the first record lets more share its transaction.
 
-        It rests a part of what the last transaction took: under load somewhat larger transactions leave more of
-        the machine to everybody, and each record is seen sooner.
+        Few records wait for the transaction before them, and rest a part of what it took: under load somewhat larger
+        transactions leave more of the machine to everybody, and each record is seen sooner.
         """
         node, most = self.node, self.node.settings.batch_max_records
         polled: Polled = _by_topic(
             await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000), max_records=most)
         )
         came, count = time.perf_counter(), sum(map(len, polled.values()))
-        while polled and count < min(BACKLOG_RECORDS, most):
+        while polled and count < min(BACKLOG_RECORDS, most) and not self.should_stop:
             patience = node.patience.of(topic for topic, _ in polled)
             ready = max(self._rested, came + patience * node.settings.linger_ms / 1000)
             wait = ready - time.perf_counter()
-            if wait <= 0:
+            if wait <= 0 and all(task.done() for task, _ in storing):
                 break
-            await self.sleep(min(wait, GLANCE_SECONDS) if patience > node.patience.least else wait)
+            await self.sleep(wait if 0 < wait < GLANCE_SECONDS else GLANCE_SECONDS)
             more = _by_topic(await consumer.getmany(timeout_ms=0, max_records=most - count))
             for partition, records in more.items():
                 polled[partition] = [*polled.get(partition, ()), *records]

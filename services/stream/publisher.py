@@ -29,7 +29,7 @@ PAUSE_SECONDS = 0.2
 """Commits that follow each other so closely share a publication."""
 REST, LONGEST_PAUSE_SECONDS = 4, 1.0
 """So many times as long as a round took, where others commit meanwhile: it competes with what is stored and asked."""
-FULL_ROUND = 80
+FULL_ROUND = 40
 """An outbox that gives so many messages at once may hold more; few enough that others hardly feel a round."""
 BACKLOG_PATIENCE_SECONDS = 5.0
 """While a backlog is worked off, publication waits up to this long: only the newest state matters."""
@@ -58,7 +58,7 @@ class Outbox(Protocol):
         """
 
     def pending(self, store: EventStore) -> list[Message]:
-        """The next messages, at most some thousand; reads only. Runs in a reading thread."""
+        """The next messages, at most some thousand; reads only. Runs in the background."""
 
     def done(self, store: EventStore, messages: Sequence[Message]) -> None:
         """Cross off acknowledged messages that have not changed since. Runs in the writing thread."""
@@ -110,7 +110,7 @@ class Publisher(Service):  # type: ignore[misc]
 
     async def _empty(self, producer: AIOKafkaProducer, outbox: Outbox) -> int:
         node = self.node
-        messages = await node.in_reader(outbox.pending, node.store)
+        messages = await node.in_background(outbox.pending, node.store)
         started = time.perf_counter()
         sent = [
             await producer.send(

@@ -24,6 +24,7 @@ class Scratch:
         """Whether batches are small; None while the way of working changes."""
         self.rows: dict[str, int] = {}
         """How many rows a table has, as far as it is known."""
+        self._rehearsing = False
 
     def run(self, name: str, sql: str) -> int:
         """Run a statement, in a small batch from a plan of that name. Returns how many rows it changed."""
@@ -31,6 +32,8 @@ class Scratch:
             if name not in self._plans:
                 self._con.execute(f"PREPARE {name} AS {sql}")
                 self._plans.add(name)
+            if self._rehearsing:
+                return 1
             sql = f"EXECUTE {name}"
         rows: list[tuple[int]] = self._con.execute(sql).fetchall()
         return rows[0][0]
@@ -49,6 +52,12 @@ class Scratch:
             self.rows[table] = 0
         else:
             self.fill(table, sql)
+
+    def leave_out(self, table: str) -> None:
+        """Have no rows in a table that this batch does not need."""
+        self.rows[table] = 0
+        if not self.small:
+            self._con.execute(f"DROP TABLE IF EXISTS temp.{table}")
 
     def leave_empty(self) -> None:
         """Take all rows out again, before a small batch commits.
@@ -79,6 +88,16 @@ class Scratch:
         yield self
         self._con.execute(f"SET disabled_optimizers = '{DATA_DEPENDENT if small else ''}'")
         self.small = small
+
+    @contextmanager
+    def rehearsing(self) -> Iterator[None]:
+        """Within, statements are planned and not run, as if each had found a row."""
+        self._rehearsing = True
+        try:
+            yield
+        finally:
+            self._rehearsing = False
+            self.rows = dict.fromkeys(self.rows, 0)
 
     def forget_plans(self) -> None:
         """Plans do not outlive the tables they were made for."""

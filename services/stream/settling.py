@@ -109,7 +109,7 @@ class Settling(Service):  # type: ignore[misc]
             return before  # the last commit was this one's own
         for table in node.store.definition.settled:
             started = time.perf_counter()
-            batch, found = await node.in_reader(read, node.store, table.read)
+            batch, found = await node.in_background(read, node.store, table.read)
             rows = await asyncio.to_thread(table.compute, found)
             await node.write(write, node.store, table, rows, batch)
             log.info("computed %s: %d rows in %.1f s", table.name, len(rows), time.perf_counter() - started)

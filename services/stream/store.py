@@ -16,7 +16,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import date
 from pathlib import Path
@@ -31,7 +31,7 @@ from services.runtime.erasure_key import ErasureKey
 from services.runtime.errors import OperatorError
 from services.stream import erasure
 from services.stream.batch import Applied, Batch, DeadLetter, Tombstone
-from services.stream.definition import StoreDefinition, by_place
+from services.stream.definition import Relation, StoreDefinition, by_place
 from services.stream.erasure import Eraser
 from services.stream.event_tables import EVENT_TABLES, OF_DIRTY, OF_FEW_DIRTY, EventTables, table_of
 from services.stream.migration import migrate
@@ -64,6 +64,9 @@ GIVE_BACK_MORE = f"SET {BULK} = '1MB'"
 GIVE_BACK_LESS = f"SET {BULK} = '{GIVE_BACK[BULK]}'"
 SMALL_BATCH = 500
 """Up to this many events, planning costs more than doing: plans are prepared once and temporary tables stay."""
+SMALL_BATCH_MEMORY = "320MB"
+"""DuckDB's limit meanwhile: with less it writes to the disk where a commit and a publication meet. Large batches leave
+memory to what is decoded beside them."""
 FEW_PATIENTS = 2_000
 """Of up to so many, all rows are found by one column first, and replaced without being compared."""
 ROOM_BYTES = 4 * 1024 * 1024
@@ -92,10 +95,11 @@ Hashed twice and summed: one hash of a row is linear in its last column, so that
 would cancel each other out.
 """
 
-EVERYBODY = "SELECT patient_key FROM dirty"
+EVERYBODY = "CREATE OR REPLACE TEMP VIEW changed AS SELECT patient_key FROM dirty"
+SOME = "CREATE OR REPLACE TEMP VIEW changed AS {}"
 
-OUTDATED = "DELETE FROM store.{step} WHERE patient_key IN (SELECT patient_key FROM changed_{step})"
-RENEWED = "INSERT INTO store.{step} BY NAME FROM temp.{step} SEMI JOIN changed_{step} USING (patient_key)"
+OUTDATED = "DELETE FROM store.{step} WHERE patient_key IN (SELECT patient_key FROM {whose})"
+RENEWED = "INSERT INTO store.{step} BY NAME {rows}"
 
 DROP_COPIES = """
 DELETE FROM staged WHERE rowid IN (
@@ -148,6 +152,7 @@ class EventStore:
         self.path = path
         self.definition = definition
         self._events = EventTables(definition)
+        self._memory_limit = memory_limit
         path.parent.mkdir(parents=True, exist_ok=True)
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": threads,
@@ -290,7 +295,7 @@ class EventStore:
             with transaction(con):
                 number = self._next_batch()
                 fresh = self._take_in(staged, number)
-                patients = self._refresh() if fresh else 0
+                patients = self._refresh(compare=not self._few) if fresh else 0
                 self._note_offsets(staged.offsets)
                 if self.definition.keeps_dead_letters:
                     self._note_dead_letters(staged.dead_letters)
@@ -307,6 +312,17 @@ class EventStore:
         self._applied += Applied(
             number, staged.records, fresh, patients, took, staged.dead_letters, self._news
         )
+
+    def make_ready(self) -> None:
+        """Plan what small batches do, while none is there to wait for it: the first would take half a second."""
+        if self._scratch.small or self._staged.records:
+            return
+        self._go(small=True)
+        with self._scratch.rehearsing():
+            self._scratch.rows.update(staged=1, forgotten=1)
+            self._keep(EventType)
+            self._refresh(compare=False)
+            self._scratch.leave_empty()
 
     def append(self, batch: Batch) -> None:
         """Add events, copies included, without deriving: for loading in bulk.
@@ -381,7 +397,7 @@ class EventStore:
             )
             self._scratch.fill("earlier", OF_DIRTY)
             con.execute(SCOPE)
-            patients = self._refresh()
+            patients = self._refresh(compare=not self._few)
             for statement in self.definition.on_calendar:
                 con.execute(
                     statement.replace("$batch", str(number))
@@ -403,7 +419,7 @@ class EventStore:
                 bucket = f"FROM store.events WHERE patient_key % {parts} = {part}"
                 self._scratch.fill("dirty", f"SELECT DISTINCT patient_key, patient_id {bucket}")
                 con.execute(f"CREATE OR REPLACE TEMP VIEW scope AS SELECT * {bucket}")
-                self._refresh()
+                self._refresh(compare=False)
             con.execute(SCOPE)
         return events
 
@@ -538,7 +554,7 @@ class EventStore:
         self._scratch.fill("dirty", DIRTY)
         self._scratch.fill("earlier", OF_DIRTY)
         self._con.execute(SCOPE)
-        self._derive()
+        self._derive(compare=False)
 
     def _go(self, *, small: bool) -> None:
         """Choose the way of working."""
@@ -552,8 +568,9 @@ class EventStore:
             for step in self.definition.steps:
                 if step.lazy:  # of a few records, a table is made faster than a view is read
                     scratch.become("TABLE" if small else "VIEW", step.name, step.sql)
-                if step.stored:  # few patients, as `_few` has it
-                    scratch.become("VIEW" if small else "TABLE", f"changed_{step.name}", EVERYBODY)
+            self._con.execute(EVERYBODY)  # few patients, as `_few` has it
+        with suppress(duckdb.OutOfMemoryException):  # more is in use at the moment
+            self._con.execute(f"SET memory_limit = '{SMALL_BATCH_MEMORY if small else self._memory_limit}'")
 
     @property
     def _few(self) -> bool:
@@ -587,16 +604,17 @@ class EventStore:
         if erased:
             for statement in self.definition.on_erasure:
                 con.execute(statement)
+        kept = self._keep({event_type for event_type, _ in self._arrived})
+        return kept + len(staged.tombstones) + erased
+
+    def _keep(self, event_types: Iterable[EventType]) -> int:
+        """Find the patients touched and their stored versions, and add the new ones of these types; how many."""
         self._scratch.fill("dirty", DIRTY)
         self._scratch.fill("earlier", OF_FEW_DIRTY if self._few else OF_DIRTY)
         if not self._scratch.small:
-            con.execute(SCOPE)
+            self._con.execute(SCOPE)
         self._scratch.run("drop_copies", DROP_COPIES)
-        kept = sum(
-            self._scratch.run(f"keep_{t}", self._events.keeping(t))
-            for t in sorted({t for t, _ in self._arrived})
-        )
-        return kept + len(staged.tombstones) + erased
+        return sum(self._scratch.run(f"keep_{t}", self._events.keeping(t)) for t in sorted(event_types))
 
     def _forget(self, tombstones: Sequence[Tombstone]) -> None:
         self._scratch.make_empty("forgotten", FORGOTTEN)
@@ -618,35 +636,63 @@ class EventStore:
                 "WHERE e.record_key = f.record_key AND e.version = f.version AND e.content = f.content"
             )
 
-    def _derive(self) -> None:
-        """Derive the dirty patients' relations from `scope`, and see whose stored rows are to change."""
-        for step in self.definition.steps:
-            if self._scratch.small and any(self._scratch.rows[name] == 0 for name in step.of):
-                self._scratch.rows[step.name] = 0
-            elif not step.inline and (self._scratch.small or not step.lazy):
-                self._scratch.fill(step.name, step.sql)
-            elif not self._scratch.small:
-                self._con.execute(step.creation)
-        if not self._scratch.small:
-            for step in self.definition.stored:
-                changed = EVERYBODY if self._few else CHANGED.format(step=step.name)
-                self._scratch.fill(f"changed_{step.name}", changed)
-        for relation in self.definition.on_change:
-            self._scratch.fill(relation.name, relation.sql)
+    def _derive(self, *, compare: bool) -> None:
+        """Derive the dirty patients' relations from `scope`, and see whose stored rows are to change.
 
-    def _refresh(self) -> int:
-        """Replace the rows of patients whose derived relations changed."""
+        Without comparing, those of all of them are, and what nothing else reads is derived when it is stored.
+        """
+        scratch, unread = self._scratch, () if compare else self.definition.unread
+        for step in self.definition.steps:
+            if step.name in unread or self._is_empty(step):
+                scratch.leave_out(step.name)
+            elif not step.inline and (scratch.small or not step.lazy):
+                scratch.fill(step.name, step.sql)
+            elif not scratch.small:
+                self._con.execute(step.creation)
+        if not scratch.small:
+            for step in self.definition.stored:
+                if compare:
+                    scratch.fill(f"changed_{step.name}", CHANGED.format(step=step.name))
+                else:
+                    scratch.leave_out(f"changed_{step.name}")
+            self._con.execute(self._changed(compare=compare))
+        for relation in self.definition.on_change:
+            scratch.fill(relation.name, relation.sql)
+
+    def _is_empty(self, step: Relation) -> bool:
+        """Whether a small batch has no rows of it, or no readers."""
+        return bool(self._scratch.small) and any(self._scratch.rows[name] == 0 for name in step.of)
+
+    def _changed(self, *, compare: bool) -> str:
+        """The statement that says, as the view `changed`, of which patients rows are to change."""
+        if not compare:
+            return EVERYBODY
+        return SOME.format(" UNION ALL ".join(f"FROM changed_{step.name}" for step in self.definition.stored))
+
+    def _refresh(self, *, compare: bool) -> int:
+        """Replace the rows of the dirty patients; `compare`: only of those whose derived relations changed."""
         self._news = []
-        self._derive()
+        self._derive(compare=compare)
         if any(self._scratch.rows[relation.name] for relation in self.definition.on_change):
             for number, statement in enumerate(self.definition.on_refresh):
                 self._scratch.run(f"on_refresh_{number}", statement)
             self._news = self._con.execute(self.definition.news).fetchall() if self.definition.news else []
         for step in self.definition.stored:
-            self._scratch.run(f"outdated_{step.name}", OUTDATED.format(step=step.name))
-            if self._scratch.rows[step.name]:
-                self._scratch.run(f"renewed_{step.name}", RENEWED.format(step=step.name))
+            self._renew(step, compare=compare)
         return self._scratch.rows["dirty"]
+
+    def _renew(self, step: Relation, *, compare: bool) -> None:
+        whose = f"changed_{step.name}" if compare else "dirty"
+        self._scratch.run(f"outdated_{step.name}", OUTDATED.format(step=step.name, whose=whose))
+        if compare:
+            rows = f"FROM temp.{step.name} SEMI JOIN {whose} USING (patient_key)"
+            empty = not self._scratch.rows[step.name]
+        elif step.name in self.definition.unread:
+            rows, empty = step.sql, self._is_empty(step)
+        else:
+            rows, empty = f"FROM temp.{step.name}", not self._scratch.rows[step.name]
+        if not empty:
+            self._scratch.run(f"renewed_{step.name}", RENEWED.format(step=step.name, rows=rows))
 
     def _note_offsets(self, offsets: Mapping[tuple[str, int], int]) -> None:
         if not offsets:

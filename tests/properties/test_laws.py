@@ -88,6 +88,9 @@ def test_every_way_of_deriving_a_batch_gives_the_same(
     """Small batches run on plans; larger ones replace the rows of few patients, and compare those of many."""
     arrivals = data.draw(batches(data.draw(disorder(case.events))))
     on_plans = contents(load(emptied(definition, case.today), arrivals))
+    ready = emptied(definition, case.today)
+    ready.make_ready()
+    assert contents(load(ready, arrivals)) == on_plans
     for few in (store_module.FEW_PATIENTS, 0):
         with pytest.MonkeyPatch.context() as changed:
             changed.setattr(store_module, "SMALL_BATCH", 0)

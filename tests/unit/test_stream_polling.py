@@ -33,11 +33,16 @@ class FakeConsumer:
 
 
 async def polled(
-    consumer: FakeConsumer, patience: Patience = ALIKE, *, linger_ms: int = 0, most: int = 1_000
+    consumer: FakeConsumer,
+    patience: Patience = ALIKE,
+    *,
+    linger_ms: int = 0,
+    most: int = 1_000,
+    storing: Sequence[tuple[Any, int]] = (),
 ) -> Polled:
     settings = SimpleNamespace(linger_ms=linger_ms, batch_max_records=most)
     node = SimpleNamespace(settings=settings, patience=patience, behind=False)
-    return await Processor(node)._poll(consumer)  # type: ignore[arg-type]
+    return await Processor(node)._poll(consumer, storing)  # type: ignore[arg-type]
 
 
 def offsets(found: Polled) -> dict[str, list[int]]:
@@ -67,6 +72,13 @@ async def test_where_nothing_is_urgent_one_wait_is_enough(linger_ms: int, polls:
     found = await polled(consumer, linger_ms=linger_ms)
     assert consumer.polls == polls
     assert offsets(found) == {LAB: list(range(1, polls + 1))}
+
+
+async def test_what_arrives_during_a_transaction_shares_the_next() -> None:
+    """The consumer asks Kafka for no more until what it has was taken."""
+    consumer = FakeConsumer([LAB], [AE], [LAB])
+    under_way = SimpleNamespace(done=lambda: consumer.polls >= 3)
+    assert offsets(await polled(consumer, storing=[(under_way, 10)])) == {LAB: [1, 3], AE: [2]}
 
 
 async def test_a_full_batch_does_not_wait() -> None:

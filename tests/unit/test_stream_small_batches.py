@@ -8,6 +8,7 @@ from stores import OUTCOMES, contents, kafka_records, load, open_store, rows
 
 from services.stream import store as module
 from services.stream.decode import decode_records
+from services.stream.scratch import Scratch
 
 TODAY = date(2025, 1, 1)
 COMMON = {"site_id": "S01", "recorded_at": "2024-12-01T12:00:00Z"}
@@ -57,9 +58,24 @@ def test_small_batches_leave_nothing_in_memory() -> None:
     store = load(open_store(OUTCOMES, TODAY), [[event] for event in patient(1)])
     temporary = "SELECT table_name, estimated_size FROM duckdb_tables() WHERE database_name = 'temp'"
     sizes = dict(store.execute(temporary))
-    assert {"staged", "earlier", "current_records", "results"} <= sizes.keys()
+    assert {"staged", "earlier", "current_records", "treated"} <= sizes.keys()
     assert {name: size for name, size in sizes.items() if size} == {}
     store.close()
+
+
+def test_a_store_made_ready_plans_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    ready, expected = (load(open_store(OUTCOMES, TODAY), [patient(3)]) for _ in range(2))
+    ready.rebuild()
+    ready.make_ready()
+    monkeypatch.setattr(Scratch, "forget_plans", lambda _: pytest.fail("plans were forgotten"))
+    planned = set(ready._scratch._plans)
+    for store in (ready, expected):
+        load(store, [[event] for event in patient(1)])
+    assert planned >= {"fill_judged", "renewed_results", "keep_lab", "clear_staged", "clear_forgotten"}
+    assert ready._scratch._plans == planned
+    assert contents(ready) == contents(expected)
+    ready.close()
+    expected.close()
 
 
 def test_a_small_batch_follows_a_rebuild_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
