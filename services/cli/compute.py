@@ -14,9 +14,10 @@ from services.outcomes.definition import OUTCOMES
 from services.runtime.clock import today
 from services.runtime.collector import collector_paused
 from services.runtime.errors import OperatorError
+from services.runtime.interpreter import leave_out_pandas
 from services.runtime.settings import load_settings
 from services.safety.definition import SAFETY
-from services.stream.files import Loaded, compute_stores
+from services.stream.files import DecodedFiles, Loaded, decoding, derive
 from services.stream.store import EventStore
 
 HELP = """Derive outcomes and safety from FILES of events (JSON lines, .gz too), without Kafka.
@@ -63,22 +64,23 @@ def command(
     protocols: tuple[str, ...],
     force: bool,
 ) -> None:
+    leave_out_pandas()
     try:
         settings = load_settings()
         day = as_of.date() if as_of else today(settings)
         definitions = [load_protocol(name) for name in protocols or settings.protocols]
         paths = [out / "outcomes.duckdb", out / "safety.duckdb"]
         _make_room(paths, force)
-        stores = [
-            EventStore(path, definition, definitions, today=day, memory_limit="1GB")
-            for path, definition in zip(paths, (OUTCOMES, SAFETY), strict=True)
-        ]
         started = time.perf_counter()
-        with collector_paused():
-            loaded = _compute(files, stores, known_at and known_at.date())
-        seconds = time.perf_counter() - started
+        with collector_paused(), decoding(files, (OUTCOMES, SAFETY)) as decoded:
+            stores = [
+                EventStore(path, definition, definitions, today=day, memory_limit="1GB")
+                for path, definition in zip(paths, (OUTCOMES, SAFETY), strict=True)
+            ]
+            loaded = _derive(files, decoded, stores, known_at and known_at.date())
         for store in stores:
             store.close()
+        seconds = time.perf_counter() - started
     except (OperatorError, ProtocolError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
@@ -93,13 +95,15 @@ def command(
         sys.exit(1)
 
 
-def _compute(files: tuple[Path, ...], stores: list[EventStore], known_at: date | None) -> Loaded:
+def _derive(
+    files: tuple[Path, ...], decoded: DecodedFiles, stores: list[EventStore], known_at: date | None
+) -> Loaded:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         total = None if any(f.suffix == ".gz" for f in files) else sum(f.stat().st_size for f in files)
         task = progress.add_task("reading", total=total)
-        return compute_stores(files, stores, lambda size: progress.advance(task, size), known_at)
+        return derive(files, decoded, stores, lambda size: progress.advance(task, size), known_at)
 
 
 def _make_room(paths: list[Path], force: bool) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from schemas import EVENT_MODELS, Event, EventRefused, EventType, content_hash, parse_batch, parse_record_key
 from schemas.topics import ERASURES, EVENT_TOPICS
 from services.stream.batch import Batch, DeadLetter, Tombstone
-from services.stream.definition import Extract
+from services.stream.definition import Columns, Extract
 from services.stream.erasure import read_announcement
 
 log = logging.getLogger(__name__)
@@ -124,14 +124,13 @@ def _decode_type(event_type: EventType, records: Sequence[Record], extract: Extr
         buried = _take_tombstones(event_type, [record for record in records if record.value is None], batch)
         valued, events = _not_buried(event_type, valued, events, buried)
     if events:
-        batch.events[event_type] = event_table(event_type, events, valued, extract)
+        stated, source = stated_columns(event_type, events), _source_columns(events, valued)
+        batch.events[event_type] = pa.table({**stated, **source, **extract(events)})
     return batch
 
 
-def event_table(
-    event_type: EventType, events: Sequence[Event], sources: Sequence[Source], extract: Extract
-) -> pa.Table:
-    """Events of one type as the columns of `events` that do not depend on the store."""
+def stated_columns(event_type: EventType, events: Sequence[Event]) -> Columns:
+    """What every store keeps of events of one type, as they state it."""
     dates, times = DATE_FIELD[event_type], TIME_FIELD.get(event_type)
     columns: dict[str, pa.Array[Any]] = {
         "patient_id": pa.array([e.patient_id for e in events], pa.string()),
@@ -141,16 +140,19 @@ def event_table(
         "retracted": pa.array([e.retracted for e in events], pa.bool_()),
         "recorded_at": pa.array([e.recorded_at for e in events], UTC_MICROSECONDS).cast(pa.timestamp("us")),
         "on_date": pa.array([getattr(e, dates) for e in events], pa.date32()),
-        "partition": pa.array([s.partition for s in sources], pa.int16()),
-        "received_at": pa.array(
-            [s.timestamp if s.timestamp in RECEIVED_AT_MS else 0 for s in sources], pa.timestamp("ms")
-        ),
-        "content": pa.array(_contents(events, sources), pa.uint32()),
-        **extract(events),
     }
     if times:
         columns["at_time"] = pa.array([getattr(e, times) for e in events], pa.time64("us"))
-    return pa.table(columns)
+    return columns
+
+
+def _source_columns(events: Sequence[Event], sources: Sequence[Source]) -> Columns:
+    received = [s.timestamp if s.timestamp in RECEIVED_AT_MS else 0 for s in sources]
+    return {
+        "partition": pa.array([s.partition for s in sources], pa.int16()),
+        "received_at": pa.array(received, pa.timestamp("ms")),
+        "content": pa.array(_contents(events, sources), pa.uint32()),
+    }
 
 
 def _contents(events: Sequence[Event], sources: Sequence[Source]) -> list[int]:

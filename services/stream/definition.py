@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -238,7 +238,12 @@ class StoreDefinition:
 
 def _mentions(sql: str, name: str) -> bool:
     """Whether `sql`, its comments aside, names a relation."""
-    return re.search(rf"\b{name}\b", re.sub(r"--.*", "", sql)) is not None
+    return name in _words(sql)
+
+
+@cache
+def _words(sql: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", re.sub(r"--.*", "", sql)))
 
 
 RECORDS = (

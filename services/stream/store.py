@@ -530,10 +530,14 @@ class EventStore:
         patients = self._con.execute("SELECT DISTINCT patient_id FROM store.outbox").fetchall()
         return bool(waiting) or any(self._eraser.knows(patient) for (patient,) in patients)
 
+    def checkpoint(self) -> None:
+        """Bring everything that was committed into the file. Raises duckdb.Error where there is no room for it."""
+        self._con.execute("CHECKPOINT store")
+
     def close(self) -> None:
         """Close the file; a checkpoint empties its write-ahead log first, where there is room for it."""
         try:
-            self._con.execute("CHECKPOINT store")
+            self.checkpoint()
         except duckdb.Error as error:
             log.warning(
                 "closed without a checkpoint (%s): the next start reads the .wal file", why_not(error)
