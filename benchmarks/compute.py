@@ -3,8 +3,8 @@
     python -m benchmarks.compute
     python -m benchmarks.compute --events 1000000
 
-The figure is the command as a user runs it, as a process of its own, from its start to its end; beside it stands
-what the command says of itself (without the start of Python). The raw floor is parsing the same lines into
+The figure is what the command says of itself: from the first line read to both stores closed, which is everything but
+the start of Python; beside it stands the whole process, from its start to its end. The raw floor is parsing the same lines into
 validated events, one type at a time in chunks of 20 000, and throwing them away.
 """
 
@@ -55,7 +55,7 @@ def measure(options: argparse.Namespace) -> Iterator[Figure]:
         f"compute from a file of {options.events:,} events", median(own), "events/s",
         f"parsing them {median(floors):,.0f}/s; {median(cpu):,.0f} a second of processor time", TARGET,
     )  # fmt: skip
-    yield Figure("the same with the start of Python and the last write", median(rates), "events/s")
+    yield Figure("the same with the start of Python", median(rates), "events/s")
 
 
 def _floor(lines: Sequence[bytes], types: Sequence[EventType]) -> float:
