@@ -3,9 +3,9 @@
     python -m benchmarks.compute
     python -m benchmarks.compute --events 1000000
 
-The figure is what the command says of itself: from the first line read to both stores closed, which is everything but
-the start of Python; beside it stands the whole process, from its start to its end. The raw floor is parsing the same lines into
-validated events, one type at a time in chunks of 20 000, and throwing them away.
+The figure is what the command says of itself: from the first line read to both stores closed, which is everything
+but the start of Python; beside it stands the whole process, from its start to its end. The raw floor is parsing the
+same lines into validated events, one type at a time in chunks of 20 000, and throwing them away.
 """
 
 import argparse
