@@ -50,8 +50,8 @@ LONGEST_REST_SECONDS = 0.1
 GLANCE_SECONDS = 0.02
 """How often what has arrived is taken while records wait: until then the consumer asks Kafka for no more."""
 LAG_SECONDS = 5.0
-DECODED_AHEAD_RECORDS = 50_000
-"""Decoded records of a backlog that may wait for the writing thread; else what arrives meanwhile shares the next."""
+DECODED_AHEAD_RECORDS = 20_000
+"""Decoded records of a backlog that may wait for the writing thread: more take some 45 MiB and make nothing faster."""
 FETCH_BYTES = 256 * 1024
 """Per partition; bounds what waits in memory during a backlog."""
 
